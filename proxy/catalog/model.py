@@ -1,0 +1,143 @@
+"""What the rest of the house knows of a model: ``Model`` for one call, ``Traits`` for its family.
+
+A name is looked at once, in this room; translators read facts and never ids. A trait is a fact
+about a family that a request may run into, with the default that fits a model nobody has heard of:
+send what was asked, expect a refusal to say what does not fit. ``families.py`` holds the rows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+ReasoningStyle = Literal[
+    "none",  # no dial; effort is dropped
+    "budget",  # thinking {type: enabled, budget_tokens}
+    "adaptive",  # thinking {type: adaptive} and effort
+    "always",  # adaptive that cannot be switched off
+    "nova",  # reasoningConfig {type, maxReasoningEffort}
+    "effort",  # reasoning_effort: low | medium | high
+    "reasoning",  # reasoning: {effort}
+    "qwen",  # reasoning_config: "low" | "high"
+    "inherent",  # reasons by itself, no dial
+]
+
+ALL_CHOICES: Final = frozenset({"auto", "any", "tool"})
+ALL_SAMPLING: Final = frozenset({"temperature", "top_p", "top_k"})
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """Facts about a model family, flat, each with the default of an unknown model."""
+
+    family: str = "other"
+    """Who may be sent whose reasoning, and the metrics' word for it: claude, nova, llama, …"""
+
+    # Conversation
+    system: bool = True
+    """Takes ``system``; else the text is folded into the first user turn."""
+    mid_system: bool = False
+    """Takes messages of role ``system`` in mid-conversation."""
+    leading_assistant: bool = False
+    """Takes an assistant turn first."""
+    prefill: bool = True
+    """Takes a final assistant turn and continues it."""
+    results_alone: bool = False
+    """Wants ``toolResult`` blocks alone in their turn."""
+    images: bool = True
+    documents: bool = True
+    video: bool = True
+    audio: bool = True
+    s3_media: bool = True
+    result_media: frozenset[str] = frozenset({"image", "document"})
+    """Kinds of media that may stand inside a ``toolResult``: image, document, video."""
+
+    # Tools
+    tools: bool = True
+    stream: bool = True
+    """Answers ConverseStream at all."""
+    stream_tools: bool = True
+    """Takes tools in ConverseStream; else Converse is called and replayed."""
+    tool_choices: frozenset[str] = ALL_CHOICES
+    """Of auto, any, tool. Empty: the member ``toolChoice`` itself is refused."""
+    tool_hyphens: bool = True
+    """Hyphens in tool names are safe."""
+    nine_char_ids: bool = False
+    """Foreign tool ids must be nine letters or digits."""
+    strict_tools: bool = False
+    """Takes ``toolSpec.strict``."""
+    parallel_dial: bool = False
+    """Takes Anthropic's ``tool_choice.disable_parallel_tool_use``."""
+    result_status: bool = True
+    """Takes ``toolResult.status``."""
+    schema_refs: bool = True
+    """Follows ``$ref`` and ``$defs`` in tool schemas; else they are inlined."""
+    schema_top_strict: bool = False
+    """Refuses top-level schema keywords other than type, properties, required."""
+    schema_lookaround: bool = True
+    """Takes regex look-around in ``pattern``."""
+    system_tools: frozenset[str] = frozenset()
+    """Server tools by their Bedrock name, e.g. ``nova_grounding``."""
+
+    # Sampling
+    sampling: frozenset[str] = frozenset({"temperature", "top_p"})
+    """Of temperature, top_p, top_k: what is accepted."""
+    one_sampler: bool = False
+    """Refuses temperature and top_p together."""
+    top_k_path: tuple[str, ...] = ("top_k",)
+    """Where top_k goes inside ``additionalModelRequestFields``."""
+    penalties: bool = False
+    """Takes frequency_penalty and presence_penalty as additional fields."""
+    stop: bool = True
+    """Takes ``stopSequences``; else they are emulated on the answer."""
+    max_stop: int | None = None
+    blank_stop: bool = True
+    """Takes stop sequences made of white space only."""
+    min_max_tokens: int = 1
+
+    # Structured output
+    native_schema: bool = False
+    """Takes ``outputConfig.textFormat``."""
+
+    # Reasoning
+    reasoning: ReasoningStyle = "none"
+    efforts: frozenset[str] = frozenset({"low", "medium", "high"})
+    effort_field: bool = False
+    """Takes an effort beside (or instead of) a thinking budget."""
+    signed_reasoning: bool = False
+    """Signs its reasoning and wants it back unchanged in tool loops."""
+    forced_tools: bool = True
+    """A required or named tool may be asked for (Claude's newest refuse it)."""
+    inline_tags: tuple[str, ...] = ()
+    """Tags under which it writes reasoning into text: ``think``, ``thinking``, ``reasoning``."""
+
+    # Caching
+    cache_places: frozenset[str] = frozenset()
+    """Where ``cachePoint`` may stand: tools, system, messages. Empty: the member is refused."""
+    cache_hour: bool = False
+    """Takes ``ttl: 1h``."""
+    cache_min_tokens: int = 1024
+
+    # Limits (None: unknown)
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    clamp_output: bool = False
+    """``max_output_tokens`` is firm enough to lower a caller's ``max_tokens`` to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A client's model name, resolved: what to call, where, and what is known of it."""
+
+    name: str
+    """As the client wrote it; every answer shows this."""
+    id: str
+    """Goes into the path: foundation model id, inference profile id, or ARN."""
+    foundation: str
+    """Foundation model id without geo prefix; "" if it could not be told."""
+    label: str
+    """The metrics' bounded label: an id of the catalog, or ``other``."""
+    traits: Traits
+    region: str | None = None
+    """Where it was found; ``None`` is the runtime's own region."""
+    details: Mapping[str, object] = field(default_factory=dict)
+    """What a listing shows beside the id (name, modalities, lifecycle, …)."""

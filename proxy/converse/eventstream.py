@@ -1,0 +1,171 @@
+"""AWS event stream messages: prelude, headers, payload, two CRCs.
+
+A reader in h11's manner: ``feed`` bytes as they come, get whole messages; no socket, no await. The
+length is judged (and its CRC checked) before anything is buffered for it, so a corrupt or hostile
+length can neither hang nor fill us. Header blocks repeat byte for byte within a stream (one per
+event type in every recording), so a parsed block is remembered by its raw bytes, bounded.
+
+Errors: ``FramingError`` and nothing else. What a message *means* is ``stream.py``'s business.
+Source: Smithy, *Amazon Event Stream Specification*; bounds as in botocore's own decoder.
+"""
+
+from collections.abc import Callable, Mapping
+from struct import Struct
+from types import MappingProxyType
+from typing import Final, NamedTuple
+from zlib import crc32
+
+MAX_HEADERS: Final = 128 * 1024
+MAX_PAYLOAD: Final = 24 * 1024 * 1024
+_OVERHEAD: Final = 16  # prelude (12) and the message's CRC (4)
+_REMEMBERED: Final = 64
+
+_PRELUDE: Final = Struct(">III")
+_CRC: Final = Struct(">I")
+_U16: Final = Struct(">H")
+
+
+class FramingError(Exception):
+    """The bytes are not a well-formed event stream; nothing after them can be trusted."""
+
+
+class Message(NamedTuple):
+    """One framed unit: its string headers (``:message-type`` and so on) and its raw payload."""
+
+    headers: Mapping[str, str]
+    payload: bytes
+
+
+class Decoder:
+    """Bytes in, whole messages out; keeps only the tail of an incomplete one.
+
+    ``max_payload`` is in bytes. After a ``FramingError`` the decoder must not be fed again.
+    """
+
+    def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
+        self._tail = bytearray()
+        self._wanted = 0  # bytes the tail must hold before it is worth looking at
+        self._limit = max_payload + MAX_HEADERS + _OVERHEAD
+        self._headers: dict[bytes, Mapping[str, str]] = {}
+
+    def feed(self, data: bytes) -> tuple[list[Message], FramingError | None]:
+        """All messages completed by ``data``, and the fault that ended them, if one did.
+
+        Good messages that precede a fault in the same read are returned with it: the caller has
+        to deliver them before it reports the fault.
+        """
+        messages: list[Message] = []
+        if self._tail:
+            self._tail += data
+            if len(self._tail) < self._wanted:
+                return messages, None
+            data = bytes(self._tail)
+        try:
+            taken = self._messages(data, messages)
+        except FramingError as fault:
+            return messages, fault
+        self._tail = bytearray(memoryview(data)[taken:])
+        return messages, None
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an incomplete message; not zero at the end of input means truncated."""
+        return len(self._tail)
+
+    def _messages(self, data: bytes, messages: list[Message]) -> int:
+        """Append every whole message of ``data``; return how many bytes they took."""
+        at, size = 0, len(data)
+        while size - at >= 12:
+            total, header_size, prelude_crc = _PRELUDE.unpack_from(data, at)
+            actual = crc32(data[at : at + 8])
+            if actual != prelude_crc:
+                raise FramingError("prelude checksum mismatch")
+            self._judge(total, header_size)
+            end = at + total
+            if end > size:
+                self._wanted = total
+                return at
+            if crc32(data[at + 8 : end - 4], actual) != _CRC.unpack_from(data, end - 4)[0]:
+                raise FramingError("message checksum mismatch")
+            head_end = at + 12 + header_size
+            messages.append(
+                Message(self._parse_headers(data[at + 12 : head_end]), data[head_end : end - 4])
+            )
+            at = end
+        self._wanted = 12
+        return at
+
+    def _judge(self, total: int, header_size: int) -> None:
+        if header_size > MAX_HEADERS:
+            raise FramingError(f"header block of {header_size} bytes is over the limit")
+        if total < _OVERHEAD + header_size:
+            raise FramingError(f"message of {total} bytes cannot hold {header_size} of headers")
+        if total > self._limit or total - header_size - _OVERHEAD > self._limit - MAX_HEADERS:
+            raise FramingError(f"message of {total} bytes is over the limit")
+
+    def _parse_headers(self, block: bytes) -> Mapping[str, str]:
+        known = self._headers.get(block)
+        if known is None:
+            known = MappingProxyType(parse_headers(block))
+            if len(self._headers) >= _REMEMBERED:  # the bytes come from the network: stay bounded
+                self._headers.clear()
+            self._headers[block] = known
+        return known
+
+
+def parse_headers(block: bytes) -> dict[str, str]:
+    """A header block's string headers by name; headers of other types are checked and left out.
+
+    Bedrock sends strings only. Raises ``FramingError`` for a block that does not parse, and for a
+    name that stands twice.
+    """
+    headers: dict[str, str] = {}
+    seen: set[str] = set()
+    at = 0
+    try:
+        while at < len(block):
+            size = block[at]
+            name = _exactly(block, at + 1, size).decode()
+            at += 1 + size
+            kind = block[at]
+            value, at = _VALUES[kind](block, at + 1)
+            if name in seen:
+                raise FramingError(f"header {name!r} stands twice")
+            seen.add(name)
+            if kind == 7:
+                headers[name] = value.decode()
+    except (IndexError, UnicodeDecodeError, KeyError) as fault:
+        raise FramingError("malformed header block") from fault
+    return headers
+
+
+def _exactly(block: bytes, at: int, size: int) -> bytes:
+    value = block[at : at + size]
+    if len(value) != size:
+        raise FramingError("header block ends inside a header")
+    return value
+
+
+def _fixed(size: int) -> Callable[[bytes, int], tuple[bytes, int]]:
+    return lambda block, at: (_exactly(block, at, size), at + size)
+
+
+def _sized(block: bytes, at: int) -> tuple[bytes, int]:
+    (size,) = _U16.unpack(_exactly(block, at, 2))
+    return _exactly(block, at + 2, size), at + 2 + size
+
+
+_VALUES: Final = MappingProxyType(
+    {
+        0: _fixed(0),  # true
+        1: _fixed(0),  # false
+        2: _fixed(1),
+        3: _fixed(2),
+        4: _fixed(4),
+        5: _fixed(8),
+        6: _sized,  # bytes
+        7: _sized,  # string
+        8: _fixed(8),  # timestamp
+        9: _fixed(16),  # uuid
+    }
+)

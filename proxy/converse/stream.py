@@ -1,0 +1,119 @@
+"""A ConverseStream: bytes in, events out, and the knowledge of what a whole stream is.
+
+The contract: a stream ends either whole (``messageStop`` seen, nothing half-read) or with exactly
+one ``failure``. Nothing in between exists: botocore ends a cut stream in silence, and that silence
+would reach a client as a shorter answer. Like h11's connection this holds state, never a socket;
+``failure`` is a value and not an exception, because the events before it are still to be delivered.
+
+Source: Bedrock API reference, *ConverseStream*; order of events and padding as recorded.
+"""
+
+from typing import Final
+
+import orjson
+
+from proxy.converse.eventstream import MAX_PAYLOAD, Decoder, FramingError, Message
+from proxy.converse.exceptions import from_exception, protocol_fault
+from proxy.converse.types import Event
+from proxy.errors import ProxyError
+
+CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
+_CONTENT_EVENTS: Final = frozenset(
+    {"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop"}
+)
+
+
+class ConverseStream:
+    """One answer as it arrives. ``max_payload`` bounds one event's JSON, in bytes.
+
+    ``failure`` is set once and stays; ``stopped`` says that ``messageStop`` came; ``ended`` that
+    ``metadata`` came too, after which nothing else belongs to the answer.
+    """
+
+    def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
+        self._decoder = Decoder(max_payload)
+        self.failure: ProxyError | None = None
+        self.stopped = False
+        self.ended = False
+
+    def receive(self, data: bytes) -> list[Event]:
+        """The events completed by ``data``. Look at ``failure`` after every call."""
+        if self.failure is not None:
+            return []
+        messages, fault = self._decoder.feed(data)
+        events: list[Event] = []
+        for message in messages:
+            event = self._event(message)
+            if event is None:
+                return events
+            events.append(event)
+        if fault is not None:
+            self.failure = _corrupt(fault)
+        return events
+
+    def close(self) -> ProxyError | None:
+        """The upstream's bytes have ended: the failure it ends with, or ``None`` if it is whole."""
+        if self.failure is None and (self._decoder.pending or not self.stopped):
+            self.failure = ProxyError(
+                502,
+                "Bedrock's answer ended before it was complete.",
+                code="upstream_truncated",
+                retry="transient",
+            )
+        return self.failure
+
+    def _event(self, message: Message) -> Event | None:
+        """The message's meaning, or ``None`` with ``failure`` set."""
+        headers, payload = message
+        kind = headers.get(":event-type")
+        if headers.get(":message-type") != "event" or kind is None or kind.endswith("Exception"):
+            self.failure = _exception(message)
+            return None
+        try:
+            body = orjson.loads(payload) if payload else {}
+        except orjson.JSONDecodeError:
+            body = None
+        if not isinstance(body, dict):
+            self.failure = protocol_fault(f"a {kind} event whose payload is no JSON object")
+            return None
+        if kind in _CONTENT_EVENTS:
+            if self.stopped:
+                self.failure = protocol_fault(f"a {kind} event after the end of the message")
+                return None
+            self.stopped = kind == "messageStop"
+        elif kind == "metadata":
+            self.ended = True
+        return Event(kind, body)
+
+
+def _corrupt(fault: FramingError) -> ProxyError:
+    return ProxyError(
+        502,
+        f"Bedrock's event stream is corrupt: {fault}.",
+        code="upstream_corrupt",
+        retry="transient",
+    )
+
+
+def _exception(message: Message) -> ProxyError:
+    """An exception or error message (or an exception framed as an event) as a ``ProxyError``."""
+    headers = message.headers
+    kind = headers.get(":message-type")
+    if kind == "error":
+        return from_exception(
+            headers.get(":error-code", "InternalFailure"), headers.get(":error-message", "")
+        )
+    name = headers.get(":exception-type") or headers.get(":event-type")
+    if name is None or kind not in {"exception", "event"}:
+        return protocol_fault(f"a message of the unknown type {kind!r}")
+    try:
+        body = orjson.loads(message.payload) if message.payload else {}
+    except orjson.JSONDecodeError:
+        body = {}
+    if not isinstance(body, dict):
+        body = {}
+    text = body.get("message") or body.get("Message") or body.get("originalMessage") or ""
+    original = body.get("originalStatusCode")
+    return from_exception(
+        name, str(text), original_status=original if isinstance(original, int) else None
+    )

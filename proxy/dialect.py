@@ -1,0 +1,131 @@
+"""What a client API must supply to be spoken here: a frozen value of pure functions.
+
+A dialect turns its own request into a Converse request and Converse events into its own bytes.
+The endpoint and the relay know these names and nothing of any dialect's shapes; a new client API
+is a new folder that builds one ``Dialect``, and one line in ``app.py``.
+
+One question may be asked of the model several times (``choices``): each call gets an encoder or a
+collector of its own, and what all of them share (usage, the end) is rendered once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from proxy.catalog.model import Model
+from proxy.converse.types import ConverseRequest, Event, Operation, Usage
+from proxy.errors import ProxyError
+
+
+class Request(Protocol):
+    """A checked client request: the little of it that the shell must know."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def stream(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the operator decided about translation; the same for every request."""
+
+    strict: bool = False
+    """Drops and repairs become 400s."""
+    forward_user: bool = False
+    """``user`` and ``safety_identifier`` may travel to AWS (they end up in its logs)."""
+    stream_usage: str = "asked"
+    """``always`` puts usage on the finish chunk for clients that never ask."""
+    auto_cache: bool = False
+    """Cache points are placed where the client placed none."""
+    max_choices: int = 8
+    guardrail: Mapping[str, str] | None = None
+    """The operator's own guardrailConfig; nothing in a request removes or weakens it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A client request as Bedrock will see it, with what the answer must know of the question."""
+
+    body: ConverseRequest
+    operation: Operation
+    """``converse`` where the model cannot stream (this); it is replayed as a stream."""
+    plan: Any
+    """The dialect's own; handed back to its encoder, collector and renderer untouched."""
+    notes: tuple[str, ...] = ()
+    """Short stable tokens: what was dropped, clamped, renamed or emulated."""
+    choices: int = 1
+    again: ConverseRequest | None = None
+    """What to ask with instead when an answer failed with ``retry == "once"`` before its first
+    byte; ``None``: the same body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the shell mints for an answer: its id's random part, unix time (s), the model's name."""
+
+    id: str
+    created: int
+    model: str
+
+
+class Encoder(Protocol):
+    """Events of one call to bytes of the client's stream.
+
+    ``usage``, ``finish`` and ``content`` tell the metrics what has passed so far: token counts as
+    Bedrock gave them, the client API's finish word, whether any content (not just a role) went out.
+    """
+
+    usage: Usage | None
+    finish: str | None
+    content: bool
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        """Bytes for these events, ``b""`` if none are due. Raises ``ProxyError`` for an answer that
+        must not be passed off as a success; the bytes due before it are then in ``pending()``."""
+        ...
+
+    def pending(self) -> bytes:
+        """What was encoded before ``encode`` raised; empty otherwise."""
+        ...
+
+    def finish_stream(self) -> bytes:
+        """The stream is whole: whatever was still held back (text, the finish chunk)."""
+        ...
+
+    def heartbeat(self) -> bytes:
+        """A chunk that changes nothing, for clients whose watchdogs count parsed chunks."""
+        ...
+
+
+class Collector(Protocol):
+    """Events of one call, folded into one answer."""
+
+    usage: Usage | None
+    finish: str | None
+    content: bool
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Take these events in. Raises ``ProxyError`` as ``Encoder.encode`` does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The functions that make a client API. All pure."""
+
+    name: str
+    """The metrics' ``endpoint`` label."""
+    parse: Callable[[bytes, Mapping[str, str]], Request]
+    """Body and (lower-case) headers to a checked request. ``ProxyError`` names the fault."""
+    translate: Callable[[Any, Model, Options], Translation]
+    encoder: Callable[[Translation, Stamp, int], Encoder]
+    """For the choice with this index."""
+    end: Callable[[Translation, Stamp, Sequence[Usage | None]], bytes]
+    """What closes a good stream once all its choices have finished (usage, end mark)."""
+    collector: Callable[[Translation, Stamp, int], Collector]
+    render: Callable[[Translation, Stamp, Sequence[Collector]], bytes]
+    """The one answer of a request that does not stream."""
+    error_body: Callable[[ProxyError], bytes]
+    error_event: Callable[[ProxyError], bytes]
+    """The in-band form, framed; nothing follows it."""

@@ -1,0 +1,46 @@
+"""What a chat answer must know of its question, in one value that travels with the request.
+
+``to_converse`` fills it in, ``from_converse`` reads it. Everything a gateway is tempted to keep in
+a module-level cache (renamed tools, the way JSON was asked for) stands here instead.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The question's side of an answer.
+
+    ``tool_names`` maps a name as Bedrock knows it to the client's, for renamed tools only;
+    ``custom_tools`` are the client's names of free-text tools, whose input travels as
+    ``{"input": text}``.
+    """
+
+    stream: bool = False
+    include_usage: bool = False
+    usage_on_finish: bool = False
+    tool_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    custom_tools: frozenset[str] = frozenset()
+    legacy_functions: bool = False
+    """The deprecated ``functions`` were used: answer with ``function_call``."""
+    offered: frozenset[str] | None = None
+    """Bedrock's names of the tools that may be called; a call to another one is withheld.
+    ``None``: no call is withheld."""
+    one_call: bool = False
+    """At most one tool call may be passed on (parallel calls were switched off)."""
+    json_tool: str | None = None
+    """Bedrock's name of the tool whose input *is* the answer's content."""
+    json_mode: Literal["none", "native", "tool", "prompt"] = "none"
+    stop: tuple[str, ...] = ()
+    """Stop sequences to be emulated on the text."""
+    show_trace: bool = False
+    """The caller asked for the guardrail trace."""
+    inline_tags: tuple[str, ...] = ()
+    """Tags whose content is reasoning, to be taken out of the text."""
+    family: str = "other"
+    """Whose reasoning this will be."""
+    show_extras: bool = False
+    """The caller asked for additional response fields."""
