@@ -6,9 +6,9 @@ here. A row says what the client is told and what a retry could change; a *wordi
 ValidationException and the like, by substring, because AWS puts everything malformed under one
 name.
 
-The service's message is passed on (it is the caller's best hint) with ARNs, account ids, role
-names and hosts masked. Source: Bedrock API reference, *Errors* of Converse and ConverseStream;
-wordings as recorded where the captures have them, else field reports (mid to late 2026).
+The service's message is passed on, masked: it is the caller's best hint. Source: Bedrock API
+reference, *Errors* of Converse and ConverseStream; wordings as recorded where the captures have
+them, else field reports (mid to late 2026).
 """
 
 import re
@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from proxy.converse.masking import mask, presentable
 from proxy.errors import ProxyError, Retry
 
 
@@ -31,6 +32,7 @@ class _Row(NamedTuple):
 _BAD: Final = "invalid_request_error"
 _OURS: Final = _Row(503, "server_error", "upstream_credentials", "credentials")
 _THROTTLED: Final = _Row(429, "rate_limit_error", "rate_limit_exceeded", "throttle")
+_DENIED: Final = _Row(403, "permission_error", "model_access_denied", "never")
 _INTERNAL: Final = _Row(500, "server_error", "internal_error", "transient")
 _UNAVAILABLE: Final = _Row(503, "server_error", "service_unavailable", "transient")
 
@@ -41,14 +43,19 @@ EXCEPTIONS: Final[Mapping[str, _Row]] = MappingProxyType(
         "validation": _Row(400, _BAD, "invalid_value", "never"),
         "serialization": _Row(400, _BAD, "invalid_value", "never"),
         "conflict": _Row(400, _BAD, "conflict", "never"),
-        "accessdenied": _Row(403, "permission_error", "model_access_denied", "never"),
+        "accessdenied": _DENIED,
         "resourcenotfound": _Row(404, _BAD, "model_not_found", "never"),
-        "ftuformnotfilled": _Row(403, "permission_error", "model_access_denied", "never"),
+        "ftuformnotfilled": _DENIED,
+        "optinrequired": _DENIED,
         "throttling": _THROTTLED,
         "throttled": _THROTTLED,
         "requestthrottled": _THROTTLED,
         "toomanyrequests": _THROTTLED,
         "requestlimitexceeded": _THROTTLED,
+        "limitexceeded": _THROTTLED,
+        "bandwidthlimitexceeded": _THROTTLED,
+        "provisionedthroughputexceeded": _THROTTLED,
+        "priorrequestnotcomplete": _THROTTLED,
         "slowdown": _THROTTLED,
         "servicequotaexceeded": _Row(429, "rate_limit_error", "rate_limit_exceeded", "never"),
         "modelnotready": _Row(503, "server_error", "model_not_ready", "throttle"),
@@ -58,11 +65,16 @@ EXCEPTIONS: Final[Mapping[str, _Row]] = MappingProxyType(
         "internalserver": _INTERNAL,
         "internalfailure": _INTERNAL,
         "internalerror": _INTERNAL,
+        "internalservererror": _INTERNAL,
+        "requesttimeout": _Row(504, "server_error", "timeout", "transient"),
         "serviceunavailable": _UNAVAILABLE,
         "unrecognizedclient": _OURS,
         "invalidsignature": _OURS,
         "expiredtoken": _OURS,
         "requestexpired": _OURS,
+        "requesttimetooskewed": _OURS,
+        "signaturedoesnotmatch": _OURS,
+        "authfailure": _OURS,
         "incompletesignature": _OURS,
         "missingauthenticationtoken": _OURS,
         "invalidclienttokenid": _OURS,
@@ -89,6 +101,20 @@ _BY_STATUS: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 
+# A model's own status (`originalStatusCode`), where it says that the request was at fault. A 401 or
+# 403 there is between Bedrock and the model: it stays a model error.
+_BY_ORIGIN: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        400: "validation",
+        404: "resourcenotfound",
+        408: "modeltimeout",
+        413: "requesttoolarge",
+        415: "validation",
+        422: "validation",
+        429: "throttling",
+    }
+)
+
 
 class _Wording(NamedTuple):
     pattern: re.Pattern[str]
@@ -99,52 +125,77 @@ def _wording(pattern: str, status: int, type: str, code: str, retry: Retry = "ne
     return _Wording(re.compile(pattern, re.IGNORECASE), _Row(status, type, code, retry))
 
 
-# Judged top down, for the exceptions that AWS uses as a catch-all. "Input is too long" alone also
-# stands for a payload that is too large in bytes, so that case is told apart first.
+# Judged top down, for the exceptions that AWS uses as a catch-all. A constraint violation quotes
+# the request's own text, which may say anything, so it is settled before any wording is looked for.
+# "Input is too long" alone also stands for a payload that is too large in bytes: told apart next.
 _REFUSALS: Final = (
     _wording(
-        r"(request|payload|body|http content)[^.]{0,40}(too large|exceed\w* [^.]{0,40}(bytes|MB)\b)"
-        r"|input is too long[^.]{0,40}\bbytes\b",
+        r"validation errors? detected|failed to satisfy constraint",
+        400, _BAD, "invalid_value",
+    ),
+    _wording(
+        r"\b(request|payload|body|http content)\b[^.]{0,40}"
+        r"(too large|exceed\w* [^.]{0,40}(bytes|MB)\b)"
+        r"|input is too long[^.]{0,40}\bbytes\b|too many total text bytes",
         413, _BAD, "request_too_large",
     ),
     _wording(
-        r"input tokens? exceed|exceeds? (the )?max(imum)? (input )?(length|number of tokens)"
-        r"|input is too long|prompt is too long|too many input tokens|exceed\w* (the )?context"
-        r"|context (window|length)[^.]{0,60}exceed|exceeds? the maximum[^.]{0,80}context"
-        r"|maximum context length|model_context_window_exceeded|max_tokens[^.]{0,40}context limit",
+        r"input tokens? exceed|input is too long|prompt is too long|too many input tokens"
+        r"|\b(tokens?|token count|input|prompt)\b[^.]{0,40}exceeds? (the )?max(imum)?"
+        r" (input |context |prompt )?(length|size|number of (input )?tokens)"
+        r"|exceed\w*[^.]{0,60}\bcontext (window|length|limit|size)"
+        r"|context (window|length)\b[^.]{0,60}exceed|maximum context length"
+        r"|exceeds? the maximum[^.]{0,80}\bcontext\b"
+        r"|too many tokens[^.]{0,60}\b(prompt|input|context)\b|model_context_window_exceeded",
         400, _BAD, "context_length_exceeded",
     ),
     _wording(
         r"model identifier is invalid|could not resolve the foundation model"
-        r"|on-demand throughput isn.?t supported|reached (the )?end of its life"
-        r"|marked by provider as legacy|model not found|no such model",
+        r"|reached (the )?end of its life|marked by provider as legacy"
+        r"|model not found|no such model",
         404, _BAD, "model_not_found",
     ),
+    _wording(r"on-demand throughput isn.?t supported", 400, _BAD, "model_not_found"),
     _wording(
-        r"too many requests|too many tokens|tokens? per (minute|day)|rate (exceeded|limit)"
-        r"|throttl|quota",
+        r"too many requests|too many tokens|\btokens? per (minute|day)|\brate exceeded"
+        r"|\brate limit (is |was |has been )?(exceeded|reached)|\bthrottled\b|\bthrottling\b"
+        r"|\bquota\b[^.]{0,40}(exceeded|reached|used up)"
+        r"|\b(exceeded|insufficient)[^.]{0,40}\bquota\b",
         429, "rate_limit_error", "rate_limit_exceeded", "throttle",
     ),
     _wording(
         r"unable to process your request|temporarily unavailable|try again later|at capacity",
         503, "server_error", "service_unavailable", "transient",
     ),
-    _wording(r"\bimage\b[^.]{0,80}(invalid|could not|not (a )?valid|exceed|unsupported)"
-             r"|could not process image|image (was|is) (not|un)|(invalid|unsupported) image",
-             400, _BAD, "invalid_image"),
+    _wording(
+        r"could not process (the )?image|unable to process (the )?(provided )?image"
+        r"|\b(invalid|corrupt(ed)?|unsupported) image\b(?!_)"
+        r"|\bimage (was specified using|appears to be|exceeds|could not be|format|dimensions"
+        r"|is (invalid|not (a )?valid|too (large|small)|corrupt|not supported|unsupported))\b"
+        r"|\bcontent\.\d+\.image\.source\b",
+        400, _BAD, "invalid_image",
+    ),
 )  # fmt: skip
 _DENIALS: Final = (
+    _wording(r"not authorized to perform|access to the model|model access|use case",
+             403, "permission_error", "model_access_denied"),
     _wording(
         r"security token|signature|credential|access key|bearer|api key|authentication",
         503, "server_error", "upstream_credentials", "credentials",
     ),
 )  # fmt: skip
+# The form that a provider asks for comes as "not found", but only a permission is missing.
+_ABSENCES: Final = (
+    _wording(r"use case details|use case form", 403, "permission_error", "model_access_denied"),
+)
+# A refused Bedrock API key has no exception name: 403, and a body spelled with a capital `Message`.
+_BEARER_REFUSED: Final = "UnrecognizedClientException"
+_DENIED_BY_POLICY: Final = _DENIALS[0].pattern.search
 _REFINED: Final = MappingProxyType(
-    {"validation": _REFUSALS, "accessdenied": _DENIALS, "modelerror": _REFUSALS,
-     "modelstreamerror": _REFUSALS}
+    {"validation": _REFUSALS, "accessdenied": _DENIALS, "resourcenotfound": _ABSENCES,
+     "modelerror": _REFUSALS, "modelstreamerror": _REFUSALS}
 )  # fmt: skip
 _SERVER_SIDE: Final = frozenset({"modelerror", "modelstreamerror"})
-
 _DEFAULT_TEXT: Final[Mapping[str, str]] = MappingProxyType(
     {
         "validation": "Bedrock refused the request.",
@@ -168,19 +219,16 @@ def from_exception(
     ``status`` is the HTTP status it came with, used when the name is unknown; ``original_status``
     is a model error's ``originalStatusCode``: a 4xx there is the caller's fault, not the model's.
     """
-    key = _key(name)
-    if key not in EXCEPTIONS:
-        key = _BY_STATUS.get(
-            status or 0, "internalserver" if (status or 500) >= 500 else "validation"
-        )
+    key = _known(name, status)
+    text = presentable(message)
     row = EXCEPTIONS[key]
-    if key in _SERVER_SIDE and original_status is not None and 400 <= original_status < 500:
-        row = EXCEPTIONS[_BY_STATUS.get(original_status, "validation")]
+    if key in _SERVER_SIDE and original_status is not None:
+        row = EXCEPTIONS[_BY_ORIGIN.get(original_status, key)]
     for wording in _REFINED.get(key, ()):
-        if wording.pattern.search(message):
+        if wording.pattern.search(text):
             row = wording.row
             break
-    text = mask(message.strip()) or _DEFAULT_TEXT.get(key, "Bedrock reported an error.")
+    text = mask(text) or _DEFAULT_TEXT.get(key, "Bedrock reported an error.")
     return ProxyError(
         row.status,
         _worded(text, row, key),
@@ -199,21 +247,21 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes) -> Proxy
     reported by its status alone. A redirect is an error too (it would carry a signed request away).
     """
     upstream_id = headers.get("x-amzn-requestid")
-    name = headers.get("x-amzn-errortype", "").split(":", 1)[0]
-    message = ""
+    if not 400 <= status < 600:
+        return protocol_fault(f"the status {status}", upstream_id)
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         parsed = None
-    if isinstance(parsed, dict):
-        message = str(parsed.get("message") or parsed.get("Message") or "")
-        name = name or str(parsed.get("__type") or parsed.get("code") or "").rsplit("#", 1)[-1]
-    if 300 <= status < 400 or not 400 <= status < 600:
-        return protocol_fault(f"the status {status}", upstream_id)
-    original = parsed.get("originalStatusCode") if isinstance(parsed, dict) else None
+    fields: Mapping[str, object] = parsed if isinstance(parsed, dict) else {}
+    name = headers.get("x-amzn-errortype") or _string(fields, "__type", "code")
+    message = _string(fields, "message", "Message")
+    if not name and status in {401, 403} and "Message" in fields and not _DENIED_BY_POLICY(message):
+        name = _BEARER_REFUSED
+    original = fields.get("originalStatusCode")
     error = from_exception(
         name,
-        message or ("" if name else f"Bedrock answered with status {status}."),
+        message or ("" if _key(name) in EXCEPTIONS else f"Bedrock answered with status {status}."),
         status=status,
         original_status=original if isinstance(original, int) else None,
         upstream_id=upstream_id,
@@ -241,24 +289,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-# Order matters: an ARN holds an account id, so ARNs go first.
-_MASKS: Final = (
-    (re.compile(r"arn:aws[\w-]*:(?:bedrock):[\w-]*::foundation-model/([\w.:-]*\w)"), r"\1"),
-    (re.compile(r"arn:aws[\w-]*:[^\s\"',;)\]}]*"), "<arn>"),
-    (re.compile(r"(?<!\d)\d{12}(?!\d)"), "<account>"),
-    (re.compile(r"\b(?:[\w-]+\.)+(?:amazonaws\.com(?:\.cn)?|api\.aws|vpce)\b\S*"), "<host>"),
-    (re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}\b"), "<id>"),
-    (re.compile(r"\b(role|user|assumed-role)/[\w+=,.@/-]+", re.IGNORECASE), r"\1/<name>"),
-)
-
-
-def mask(message: str) -> str:
-    """``message`` without the AWS account's inner structure; model names stay readable."""
-    for pattern, put in _MASKS:
-        message = pattern.sub(put, message)
-    return message
-
-
 def _worded(text: str, row: _Row, key: str) -> str:
     """Words that clients act upon.
 
@@ -267,21 +297,46 @@ def _worded(text: str, row: _Row, key: str) -> str:
     """
     if row.code == "rate_limit_exceeded":
         text = re.sub("too many tokens", "Token rate exceeded", text, flags=re.IGNORECASE)
-        text = re.sub("insufficient quota", "service quota reached", text, flags=re.IGNORECASE)
+        text = re.sub("insufficient[ _]quota", "service quota reached", text, flags=re.IGNORECASE)
         what = "service quota" if key == "servicequotaexceeded" else "Bedrock"
         return text if "rate limit" in text.lower() else f"Rate limit reached ({what}): {text}"
     if row.code == "context_length_exceeded" and "context_length_exceeded" not in text:
         return f"context_length_exceeded: {text}"
     if row.code == "upstream_credentials":
-        return f"The proxy's own AWS credentials were refused: {text}"
+        # A refused signature is answered with the signed headers, session token included, in the
+        # lines below the first.
+        return f"The proxy's own AWS credentials were refused: {text.splitlines()[0]}"
     return text
 
 
+def _string(fields: Mapping[str, object], *names: str) -> str:
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return ""
+
+
+def _known(name: str, status: int | None) -> str:
+    """The key of ``name``'s row; an unknown name falls back to what its status says."""
+    key = _key(name)
+    if key in EXCEPTIONS:
+        return key
+    fallback = "validation" if status is not None and 400 <= status < 500 else "internalserver"
+    return _BY_STATUS.get(status or 0, fallback)
+
+
 def _key(name: str) -> str:
-    return name.rsplit("#", 1)[-1].split(":", 1)[0].strip().lower().removesuffix("exception")
+    return _bare(name).lower().removesuffix("exception")
 
 
 def _camel(name: str) -> str:
-    """AWS's published spelling: stream messages use lower camel case for the same names."""
-    bare = name.rsplit("#", 1)[-1].split(":", 1)[0].strip()
-    return bare[:1].upper() + bare[1:]
+    """AWS's published spelling: stream messages use lower camel case for the same names. Empty for
+    what is no name at all: this word ends in logs and metrics."""
+    bare = _bare(name)
+    return bare[:1].upper() + bare[1:] if re.fullmatch(r"[A-Za-z]{1,64}", bare) else ""
+
+
+def _bare(name: str) -> str:
+    """``name`` without the namespace before it (``#``) or the one after it (``:``)."""
+    return name.split(":", 1)[0].rsplit("#", 1)[-1].strip()
