@@ -75,6 +75,10 @@ class Traits:
     """Refuses top-level schema keywords other than type, properties, required."""
     schema_lookaround: bool = True
     """Takes regex look-around in ``pattern``."""
+    schema_any_name: bool = True
+    """Takes any property name in a tool schema; else only ``[a-zA-Z0-9_.-]{1,64}``."""
+    tool_description: bool = True
+    """May want a description on every tool; False where one without was recorded as accepted."""
     system_tools: frozenset[str] = frozenset()
     """Server tools by their Bedrock name, e.g. ``nova_grounding``."""
 
@@ -103,6 +107,10 @@ class Traits:
     efforts: frozenset[str] = frozenset({"low", "medium", "high"})
     effort_field: bool = False
     """Takes an effort beside (or instead of) a thinking budget."""
+    budget_too: bool = False
+    """An adaptive model that takes the older budget form as well."""
+    interleaved_beta: bool = False
+    """Thinks between tool calls only when asked with a beta flag."""
     signed_reasoning: bool = False
     """Signs its reasoning and wants it back unchanged in tool loops."""
     forced_tools: bool = True
