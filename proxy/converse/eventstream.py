@@ -45,7 +45,7 @@ class Decoder:
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
         self._tail = bytearray()
         self._wanted = 0  # bytes the tail must hold before it is worth looking at
-        self._limit = max_payload + MAX_HEADERS + _OVERHEAD
+        self._max_payload = max_payload
         self._headers: dict[bytes, Mapping[str, str]] = {}
 
     def feed(self, data: bytes) -> tuple[list[Message], FramingError | None]:
@@ -100,7 +100,7 @@ class Decoder:
             raise FramingError(f"header block of {header_size} bytes is over the limit")
         if total < _OVERHEAD + header_size:
             raise FramingError(f"message of {total} bytes cannot hold {header_size} of headers")
-        if total > self._limit or total - header_size - _OVERHEAD > self._limit - MAX_HEADERS:
+        if total - header_size - _OVERHEAD > self._max_payload:
             raise FramingError(f"message of {total} bytes is over the limit")
 
     def _parse_headers(self, block: bytes) -> Mapping[str, str]:
