@@ -2,107 +2,198 @@
 
 ``parse_request`` is the border: what passes is trusted inside. Explicit ``null`` is unset, unknown
 fields are ignored (SDK and framework noise), wrong types are 400s whose ``param`` is a path such as
-``messages[2].content[0].type``. Messages stay the JSON objects the client sent, checked; all else
-becomes a plain value. Source: OpenAI API reference, *Create chat completion*.
+``messages[2].content[0].type``. Of a key sent twice the last one counts (orjson's rule, the same at
+every level). Source: OpenAI API reference, *Create chat completion*; the extensions are those of
+Bedrock gateways and of Bedrock's own OpenAI-shaped endpoint.
+
+The pieces: ``request_shape`` (the value), ``request_checks`` (typed reads), ``request_messages``,
+``request_tools``, ``request_wishes`` (reasoning, caching) and ``request_native`` (Bedrock's own
+members and headers).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final
+
+import orjson
 
 from proxy.converse.types import Json
+from proxy.errors import invalid, unsupported
+from proxy.openai.chat.request_checks import (
+    MAX_NAME,
+    bad_value,
+    read_array,
+    read_boolean,
+    read_choice,
+    read_integer,
+    read_number,
+    read_object,
+    read_text,
+    require_text,
+    wrong_type,
+)
+from proxy.openai.chat.request_messages import check_messages
+from proxy.openai.chat.request_native import read_guard_tag, read_native
+from proxy.openai.chat.request_shape import (
+    ChatRequest,
+    ReasoningAsk,
+    ResponseFormat,
+    ToolChoice,
+    ToolSpec,
+)
+from proxy.openai.chat.request_tools import (
+    check_choice,
+    read_choice_of_tool,
+    read_response_format,
+    read_tools,
+)
+from proxy.openai.chat.request_wishes import read_cache_wish, read_reasoning
+
+__all__ = [
+    "ChatRequest",
+    "ReasoningAsk",
+    "ResponseFormat",
+    "ToolChoice",
+    "ToolSpec",
+    "parse_request",
+]
+
+MAX_MODEL: Final = 2_048
+MAX_STOP: Final = 2_500
+MAX_CHOICES: Final = 128
+_TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "reserved"})
+_STRICT_HEADER: Final = "x-bedrock-proxy-strict"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
-    """One entry of ``tools`` (or of the deprecated ``functions``).
+def parse_request(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
+    """A body and its (lower-case) headers as a checked request.
 
-    ``kind`` builtin is any other type (web_search, mcp, …); ``name`` is then that type. ``source``
-    is the entry as sent (its cache marks, a grammar). ``path`` is e.g. ``tools[3]``.
+    Raises ``ProxyError`` 400 for bytes that are no JSON object (also invalid UTF-8, NaN, lone
+    surrogates, nesting beyond a thousand levels) and for each fault of a field, naming it.
     """
-
-    kind: Literal["function", "custom", "builtin"]
-    name: str
-    path: str
-    description: str = ""
-    parameters: Json = None
-    strict: bool = False
-    source: Mapping[str, Json] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolChoice:
-    """``named``: just ``names[0]``; ``allowed``: any of ``names``, at least one if ``required``."""
-
-    mode: Literal["auto", "required", "none", "named", "allowed"]
-    names: tuple[str, ...] = ()
-    required: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseFormat:
-    kind: Literal["text", "json_object", "json_schema"]
-    name: str = "response"
-    description: str = ""
-    schema: Json = None
-    strict: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReasoningAsk:
-    """What was asked of reasoning, in whichever of the de-facto forms.
-
-    ``effort``: none, minimal, low, medium, high, xhigh, max, or ``None`` for "not said".
-    ``budget`` in tokens (``reasoning.max_tokens``, ``thinking.budget_tokens``). ``thinking`` is the
-    caller's own Anthropic-style object, which wins over both. ``exclude``: reason, but show
-    nothing. ``path`` is the field it came from.
-    """
-
-    effort: str | None = None
-    budget: int | None = None
-    thinking: Mapping[str, Json] | None = None
-    exclude: bool = False
-    path: str = "reasoning_effort"
+    fields = _load(body)
+    tools = read_tools(fields)
+    legacy = fields.get("tools") is None and fields.get("functions") is not None
+    choice = read_choice_of_tool(fields)
+    check_choice(choice, bool(tools), legacy)
+    cache_ttl, auto_cache = read_cache_wish(fields)
+    _refuse_unanswerable(fields)
+    return ChatRequest(
+        model=require_text(fields, "model", limit=MAX_MODEL),
+        messages=check_messages(fields),
+        stream=bool(read_boolean(fields, "stream")),
+        include_usage=_include_usage(fields),
+        max_tokens=_max_tokens(fields),
+        temperature=read_number(fields, "temperature", 0, 2),
+        top_p=read_number(fields, "top_p", 0, 1),
+        top_k=_top_k(fields),
+        stop=_stop(fields),
+        n=read_integer(fields, "n", 1, MAX_CHOICES) or 1,
+        tools=tools,
+        tools_sent=fields.get("tools") is not None or fields.get("functions") is not None,
+        legacy_functions=legacy,
+        tool_choice=choice,
+        parallel_tool_calls=read_boolean(fields, "parallel_tool_calls"),
+        response_format=read_response_format(fields),
+        reasoning=read_reasoning(fields),
+        frequency_penalty=read_number(fields, "frequency_penalty", -2, 2),
+        presence_penalty=read_number(fields, "presence_penalty", -2, 2),
+        service_tier=read_choice(fields, "service_tier", _TIERS),
+        metadata=read_object(fields, "metadata") or {},
+        user=_user(fields),
+        cache_ttl=cache_ttl,
+        auto_cache=auto_cache,
+        web_search=read_object(fields, "web_search_options") is not None,
+        unsupported=_unsupported(fields),
+        native=read_native(fields, headers),
+        guard_tag=read_guard_tag(fields),
+        strict=_strict(headers),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A checked request. ``None`` and empty values mean "not sent"."""
+def _load(body: bytes) -> Mapping[str, Json]:
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"The request body is not valid JSON: {error}.", None, None) from None
+    if not isinstance(fields, dict):
+        raise invalid("The request body must be a JSON object.", None, None)
+    extra = fields.get("extra_body")  # merged by the SDKs; sent literally by hand-written clients
+    return {**extra, **fields} if isinstance(extra, dict) else fields
 
-    model: str
-    messages: tuple[Mapping[str, Json], ...]
-    stream: bool = False
-    include_usage: bool = False
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    stop: tuple[str, ...] = ()
-    n: int = 1
-    tools: tuple[ToolSpec, ...] = ()
-    tools_sent: bool = False
-    """``tools`` or ``functions`` stood in the request, be it as an empty list."""
-    legacy_functions: bool = False
-    tool_choice: ToolChoice | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat = field(default_factory=lambda: ResponseFormat("text"))
-    reasoning: ReasoningAsk = field(default_factory=ReasoningAsk)
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    service_tier: str | None = None
-    metadata: Mapping[str, Json] = field(default_factory=dict)
-    user: str | None = None
-    cache_ttl: str | None = None
-    """A request-wide cache wish (``prompt_cache_options``, ``_retention``, top-level
-    ``cache_control``): ``5m`` or ``1h`` once normalised; ``None``: none."""
-    auto_cache: bool | None = None
-    """The request's own word on automatic cache points; ``None``: the operator's setting."""
-    web_search: bool = False
-    unsupported: tuple[str, ...] = ()
-    """Known fields, sent with an effect, that are not applied (seed, logit_bias, …)."""
-    native: Mapping[str, Json] = field(default_factory=dict)
-    """Bedrock's own members from ``extra_body`` and headers, by Converse's names, the caller wins:
-    additionalModelRequestFields, additionalModelResponseFieldPaths, guardrailConfig,
-    performanceConfig, requestMetadata, promptVariables, serviceTier, outputConfig."""
-    strict: bool | None = None
-    """The request's own word on strict mode (header); ``None``: the operator's setting."""
+
+def _refuse_unanswerable(fields: Mapping[str, Json]) -> None:
+    """Asks whose loss would change the answer's shape."""
+    if read_boolean(fields, "logprobs"):
+        raise unsupported("Bedrock's Converse API returns no log probabilities.", "logprobs")
+    if read_object(fields, "audio") is not None:
+        raise unsupported("Audio output is not available over Converse.", "audio")
+    for index, mode in enumerate(read_array(fields, "modalities", 16) or ()):
+        if not isinstance(mode, str):
+            raise wrong_type(f"modalities[{index}]", "a string", mode)
+        if mode != "text":
+            raise unsupported("Only text output is available over Converse.", "modalities")
+
+
+def _include_usage(fields: Mapping[str, Json]) -> bool:
+    options = read_object(fields, "stream_options") or {}
+    return bool(read_boolean(options, "include_usage", "stream_options"))
+
+
+def _max_tokens(fields: Mapping[str, Json]) -> int | None:
+    older = read_integer(fields, "max_tokens", 1)
+    newer = read_integer(fields, "max_completion_tokens", 1)
+    return older if newer is None else newer
+
+
+def _top_k(fields: Mapping[str, Json]) -> int | None:
+    """0 and -1 are other servers' words for "off"."""
+    value = read_integer(fields, "top_k", -1)
+    return value if value is not None and value > 0 else None
+
+
+def _stop(fields: Mapping[str, Json]) -> tuple[str, ...]:
+    value = fields.get("stop")
+    if isinstance(value, str):
+        return (value,)
+    if value is not None and not isinstance(value, list):
+        raise wrong_type("stop", "a string or an array of strings", value)
+    entries = read_array(fields, "stop", MAX_STOP) or ()
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, str):
+            raise wrong_type(f"stop[{index}]", "a string", entry)
+    return tuple(entries)
+
+
+def _user(fields: Mapping[str, Json]) -> str | None:
+    newer = read_text(fields, "safety_identifier", limit=MAX_NAME)
+    older = read_text(fields, "user", limit=MAX_NAME)
+    return newer or older or None
+
+
+def _unsupported(fields: Mapping[str, Json]) -> tuple[str, ...]:
+    """Known fields that ask for something and are not applied, in a fixed order."""
+    asked = {
+        "seed": read_integer(fields, "seed", -(2**63), 2**63 - 1) is not None,
+        "logit_bias": bool(read_object(fields, "logit_bias")),
+        "top_logprobs": bool(read_integer(fields, "top_logprobs", 0, 20)),
+        "verbosity": read_choice(fields, "verbosity", ("low", "medium", "high"))
+        not in (None, "medium"),
+        "prediction": read_object(fields, "prediction") is not None,
+        "moderation": read_object(fields, "moderation") is not None,
+        "min_p": bool(read_number(fields, "min_p", 0, 1)),
+        "repetition_penalty": read_number(fields, "repetition_penalty", 0, 100) not in (None, 1),
+        "store": bool(read_boolean(fields, "store")),
+        "prompt_cache_key": bool(read_text(fields, "prompt_cache_key", limit=MAX_NAME)),
+    }
+    return tuple(name for name, sent in asked.items() if sent)
+
+
+def _strict(headers: Mapping[str, str]) -> bool | None:
+    match headers.get(_STRICT_HEADER, "").strip().lower():
+        case "":
+            return None
+        case "true" | "1":
+            return True
+        case "false" | "0":
+            return False
+    raise bad_value(_STRICT_HEADER, "supported values are: true, false.")

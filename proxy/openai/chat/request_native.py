@@ -1,0 +1,202 @@
+"""Bedrock's own members in a chat request: the escape hatch, checked before AWS sees it.
+
+Each may be spelled as Converse has it or in snake case, and comes through the SDKs' ``extra_body``;
+the guardrail, latency and tier headers are those of Bedrock's own OpenAI-shaped endpoint. Where
+both speak of one member, the body wins. A wrong value is a 400 that names it, not AWS's.
+
+Source: the service model of bedrock-runtime 2023-09-30 (Converse and ConverseStream requests).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from proxy.converse.types import Json
+from proxy.openai.chat.request_checks import (
+    as_object,
+    bad_value,
+    check_depth,
+    join,
+    missing,
+    read_array,
+    read_choice,
+    read_object,
+    read_text,
+    require_text,
+    wrong_type,
+)
+
+Members = dict[str, Json]
+
+MAX_PAIRS: Final = 16
+_METADATA: Final = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,\-.]{0,256}", re.ASCII)
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,7}|DRAFT")
+_TAG: Final = re.compile(r"[a-zA-Z0-9]{1,20}")
+_TRACES: Final = ("enabled", "disabled", "enabled_full")
+_MODES: Final = ("sync", "async")
+_LATENCIES: Final = ("standard", "optimized")
+_TIERS: Final = ("priority", "default", "flex", "reserved")
+_GUARDRAIL: Final = (
+    "guardrailIdentifier",
+    "guardrailVersion",
+    "trace",
+    "streamProcessingMode",
+)
+_GUARDRAIL_HEADERS: Final = (
+    ("x-amzn-bedrock-guardrailidentifier", "guardrailIdentifier"),
+    ("x-amzn-bedrock-guardrailversion", "guardrailVersion"),
+    ("x-amzn-bedrock-trace", "trace"),
+)
+_LATENCY_HEADER: Final = "x-amzn-bedrock-performanceconfig-latency"
+_TIER_HEADER: Final = "x-amzn-bedrock-service-tier"
+
+
+def read_native(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members:
+    """Converse's members by Converse's names. Raises ``ProxyError`` 400 naming the fault."""
+    members = {
+        "additionalModelRequestFields": _request_fields(body),
+        "additionalModelResponseFieldPaths": _response_paths(body),
+        "guardrailConfig": _guardrail(body, headers),
+        "performanceConfig": _performance(body, headers),
+        "requestMetadata": _metadata(body),
+        "promptVariables": _variables(body),
+        "serviceTier": _tier(body, headers),
+        "outputConfig": _output(body),
+    }
+    return {name: value for name, value in members.items() if value}
+
+
+def read_guard_tag(body: Mapping[str, Json]) -> str:
+    """``tagSuffix`` of Bedrock's own body-level guardrail object; "" if unset."""
+    at = "amazon-bedrock-guardrailConfig"
+    suffix = read_text(read_object(body, at) or {}, "tagSuffix", at)
+    if suffix and not _TAG.fullmatch(suffix):
+        raise bad_value(f"{at}.tagSuffix", "1 to 20 letters or digits.")
+    return suffix or ""
+
+
+def _spelling(body: Mapping[str, Json], name: str) -> str:
+    """The key under which this member was sent; its own name if it was not."""
+    snake = re.sub(r"(?<!^)([A-Z])", lambda match: "_" + match[1].lower(), name)
+    return snake if body.get(name) is None and body.get(snake) is not None else name
+
+
+def _member(body: Mapping[str, Json], name: str, allowed: tuple[str, ...]) -> tuple[Members, str]:
+    """An object with its keys in Converse's spelling, and the path it came under."""
+    path = _spelling(body, name)
+    value = read_object(body, path) or {}
+    known = {_spelling(value, key): key for key in allowed}
+    for key, inner in value.items():
+        if key not in known and inner is not None:
+            raise bad_value(join(path, key), f"known members are: {', '.join(allowed)}.")
+    return {known[key]: inner for key, inner in value.items() if inner is not None}, path
+
+
+def _request_fields(body: Mapping[str, Json]) -> Members | None:
+    path = _spelling(body, "additionalModelRequestFields")
+    value = read_object(body, path)
+    if value is not None:
+        check_depth(value, path)
+    return dict(value) if value else None
+
+
+def _response_paths(body: Mapping[str, Json]) -> list[Json] | None:
+    path = _spelling(body, "additionalModelResponseFieldPaths")
+    value = read_array(body, path, 10)
+    for index, entry in enumerate(value or ()):
+        if not isinstance(entry, str):
+            raise wrong_type(f"{path}[{index}]", "a string", entry)
+        if not 1 <= len(entry) <= 256 or not entry.startswith("/"):
+            raise bad_value(f"{path}[{index}]", "a JSON pointer of 1 to 256 characters.")
+    return list(value) if value else None
+
+
+def _guardrail(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members | None:
+    config, path = _member(body, "guardrailConfig", _GUARDRAIL)
+    for header, name in _GUARDRAIL_HEADERS:
+        sent = headers.get(header, "").strip()
+        if sent and name not in config:
+            config[name] = sent.lower() if name == "trace" else sent
+    if not config:
+        return None
+    for name in ("guardrailIdentifier", "guardrailVersion"):
+        if name not in config:
+            raise missing(join(path, name))
+    require_text(config, "guardrailIdentifier", path, 2048)
+    if not _VERSION.fullmatch(require_text(config, "guardrailVersion", path)):
+        raise bad_value(join(path, "guardrailVersion"), "a version number or DRAFT.")
+    read_choice(config, "trace", _TRACES, path)
+    read_choice(config, "streamProcessingMode", _MODES, path)
+    return config
+
+
+def _performance(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members | None:
+    config, path = _member(body, "performanceConfig", ("latency",))
+    sent = headers.get(_LATENCY_HEADER, "").strip()
+    if sent and not config:
+        config, path = {"latency": sent.lower()}, _LATENCY_HEADER
+    if read_choice(config, "latency", _LATENCIES, path) is None:
+        return None
+    return config
+
+
+def _tier(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members | None:
+    if isinstance(body.get("serviceTier"), str):
+        body = {"serviceTier": {"type": body["serviceTier"]}}
+    elif body.get("serviceTier") is None:  # "service_tier" is OpenAI's own field, a string
+        body = {}
+    config, path = _member(body, "serviceTier", ("type",))
+    sent = headers.get(_TIER_HEADER, "").strip()
+    if sent and not config:
+        config, path = {"type": sent.lower()}, _TIER_HEADER
+    return config if read_choice(config, "type", _TIERS, path) else None
+
+
+def _metadata(body: Mapping[str, Json]) -> Members | None:
+    path = _spelling(body, "requestMetadata")
+    value = read_object(body, path) or {}
+    if len(value) > MAX_PAIRS:
+        raise bad_value(path, f"at most {MAX_PAIRS} pairs may be sent.")
+    for key, entry in value.items():
+        if not key or not _METADATA.fullmatch(key):
+            raise bad_value(path, "keys are 1 to 256 letters, digits, blanks or :_@$#=/+,-. signs.")
+        if not isinstance(entry, str):
+            raise wrong_type(join(path, key), "a string", entry)
+        if not _METADATA.fullmatch(entry):
+            raise bad_value(
+                join(path, key), "at most 256 letters, digits, blanks or :_@$#=/+,-. signs."
+            )
+    return dict(value) or None
+
+
+def _variables(body: Mapping[str, Json]) -> Members | None:
+    path = _spelling(body, "promptVariables")
+    variables: Members = {}
+    for name, value in (read_object(body, path) or {}).items():
+        at = join(path, name)
+        text = value if isinstance(value, str) else read_text(as_object(value, at), "text", at)
+        if text is None:
+            raise missing(join(at, "text"))
+        variables[name] = {"text": text}
+    return variables or None
+
+
+def _output(body: Mapping[str, Json]) -> Members | None:
+    config, path = _member(body, "outputConfig", ("textFormat", "effort"))
+    read_text(config, "effort", path, 16)
+    text_format = read_object(config, "textFormat", path)
+    if text_format is not None:
+        at = join(path, "textFormat")
+        if require_text(text_format, "type", at) != "json_schema":
+            raise bad_value(join(at, "type"), "supported values are: json_schema.")
+        structure = as_object(text_format.get("structure"), join(at, "structure"))
+        at = join(at, "structure.jsonSchema")
+        definition = as_object(structure.get("jsonSchema"), at)
+        require_text(definition, "schema", at, limit=10_000_000)
+        read_text(definition, "name", at)
+        read_text(definition, "description", at)
+        config["textFormat"] = {
+            "type": "json_schema",
+            "structure": {"jsonSchema": {k: v for k, v in definition.items() if v is not None}},
+        }
+    return config or None

@@ -1,0 +1,182 @@
+"""``tools``, ``tool_choice``, their deprecated forerunners, and ``response_format``.
+
+Both the nested form of Chat Completions and the flat one of the Responses API (which some clients
+send here) are read; Anthropic's words for a choice (``any``, ``{type: tool, name}``) too. Whether a
+chosen tool was offered, and what a family can do with it, is judged in ``tools.py``.
+Source: OpenAI API reference, *Create chat completion*.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from proxy.converse.types import Json
+from proxy.errors import ProxyError, invalid
+from proxy.openai.chat.request_checks import (
+    as_object,
+    bad_value,
+    check_depth,
+    join,
+    missing,
+    read_array,
+    read_boolean,
+    read_choice,
+    read_object,
+    read_text,
+    require_text,
+    wrong_type,
+)
+from proxy.openai.chat.request_shape import ResponseFormat, ToolChoice, ToolSpec
+
+MAX_TOOLS: Final = 512
+_CHOICE_WORDS: Final = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
+
+
+def read_tools(body: Mapping[str, Json]) -> tuple[ToolSpec, ...]:
+    """``tools``, or ``functions`` where that is what was sent."""
+    tools = read_array(body, "tools", MAX_TOOLS)
+    functions = read_array(body, "functions", MAX_TOOLS)
+    if tools and functions:
+        raise invalid("'functions' cannot be sent beside 'tools'.", "functions")
+    if functions:
+        return tuple(
+            _spec("function", as_object(entry, path), as_object(entry, path), path, path)
+            for index, entry in enumerate(functions)
+            for path in (f"functions[{index}]",)
+        )
+    return tuple(_tool(entry, f"tools[{index}]") for index, entry in enumerate(tools or ()))
+
+
+def _tool(entry: Json, path: str) -> ToolSpec:
+    source = as_object(entry, path)
+    kind = read_text(source, "type", path) or "function"
+    if kind == "function" or kind == "custom":
+        nested = read_object(source, kind, path)
+        if nested is None and source.get("name") is None:
+            raise missing(join(path, kind))
+        inner = source if nested is None else nested
+        return _spec(kind, inner, source, path, path if nested is None else join(path, kind))
+    check_depth(source, path)
+    if not kind or kind.isspace() or len(kind) > 256:
+        raise bad_value(f"{path}.type", "it names no kind of tool.")
+    return ToolSpec(kind="builtin", name=kind, path=path, source=source)
+
+
+def _spec(
+    kind: str, inner: Mapping[str, Json], source: Mapping[str, Json], path: str, at: str
+) -> ToolSpec:
+    parameters = inner.get("parameters", inner.get("input_schema"))
+    if parameters is not None and not isinstance(parameters, dict | bool):
+        raise wrong_type(f"{at}.parameters", "an object (a JSON Schema)", parameters)
+    check_depth(source, path)
+    return ToolSpec(
+        kind="custom" if kind == "custom" else "function",
+        name=require_text(inner, "name", at),
+        path=path,
+        description=read_text(inner, "description", at) or "",
+        parameters=parameters,
+        strict=bool(read_boolean(inner, "strict", at)),
+        source=source,
+    )
+
+
+def read_choice_of_tool(body: Mapping[str, Json]) -> ToolChoice | None:
+    """``tool_choice``, or ``function_call`` where only that was sent."""
+    if body.get("tool_choice") is not None:
+        return _choice(body["tool_choice"], "tool_choice")
+    legacy = body.get("function_call")
+    if isinstance(legacy, dict):
+        return ToolChoice("named", (require_text(legacy, "name", "function_call"),))
+    return None if legacy is None else _choice(legacy, "function_call")
+
+
+def _choice(value: Json, path: str) -> ToolChoice:
+    if isinstance(value, str):
+        return _choice_word(value, path)
+    if not isinstance(value, dict):
+        raise wrong_type(path, "a string or an object", value)
+    kind = require_text(value, "type", path)
+    if kind in _CHOICE_WORDS:
+        return _choice_word(kind, f"{path}.type")
+    if kind == "allowed_tools":
+        return _allowed(value, path)
+    if kind in ("function", "custom", "tool"):
+        return ToolChoice("named", (_tool_name(value, path),))
+    return ToolChoice("named", (kind,))
+
+
+def _choice_word(word: str, path: str) -> ToolChoice:
+    match _CHOICE_WORDS.get(word):
+        case "auto":
+            return ToolChoice("auto")
+        case "none":
+            return ToolChoice("none")
+        case "required":
+            return ToolChoice("required")
+    raise bad_value(path, "supported values are: auto, none, required.")
+
+
+def _allowed(value: Mapping[str, Json], path: str) -> ToolChoice:
+    nested = read_object(value, "allowed_tools", path)
+    inner, at = (value, path) if nested is None else (nested, f"{path}.allowed_tools")
+    mode = read_choice(inner, "mode", ("auto", "required"), at) or "auto"
+    entries = read_array(inner, "tools", MAX_TOOLS, at)
+    if not entries:
+        raise (
+            missing(f"{at}.tools") if entries is None else bad_value(f"{at}.tools", "it is empty.")
+        )
+    names = tuple(
+        _tool_name(as_object(entry, f"{at}.tools[{index}]"), f"{at}.tools[{index}]")
+        for index, entry in enumerate(entries)
+    )
+    return ToolChoice("allowed", names, required=mode == "required")
+
+
+def _tool_name(entry: Mapping[str, Json], path: str) -> str:
+    kind = read_text(entry, "type", path) or "function"
+    if kind in ("function", "custom"):
+        nested = read_object(entry, kind, path)
+        if nested is not None:
+            return require_text(nested, "name", f"{path}.{kind}")
+        if entry.get("name") is None:
+            raise missing(f"{path}.{kind}.name")
+    return require_text(entry, "name", path) if entry.get("name") is not None else kind
+
+
+def check_choice(choice: ToolChoice | None, offered: bool, legacy: bool) -> None:
+    """A call cannot be demanded where nothing may be called."""
+    if choice is not None and choice.mode not in ("auto", "none") and not offered:
+        raise _no_tools("function_call" if legacy else "tool_choice")
+
+
+def _no_tools(path: str) -> ProxyError:
+    return invalid(f"'{path}' asks for a tool call, but no tools were sent.", path)
+
+
+def read_response_format(body: Mapping[str, Json]) -> ResponseFormat:
+    value = read_object(body, "response_format")
+    if value is None:
+        return ResponseFormat("text")
+    kind = require_text(value, "type", "response_format")
+    if kind == "text":
+        return ResponseFormat("text")
+    if kind == "json_object":
+        return ResponseFormat("json_object")
+    if kind != "json_schema":
+        raise bad_value(
+            "response_format.type", "supported values are: json_object, json_schema, text."
+        )
+    at = "response_format.json_schema"
+    inner = read_object(value, "json_schema", "response_format")
+    if inner is None:
+        raise missing(at)
+    schema = read_object(inner, "schema", at)
+    if schema is None:
+        raise missing(f"{at}.schema")
+    check_depth(schema, f"{at}.schema")
+    return ResponseFormat(
+        "json_schema",
+        name=require_text(inner, "name", at),
+        description=read_text(inner, "description", at) or "",
+        schema=schema,
+        strict=bool(read_boolean(inner, "strict", at)),
+    )
