@@ -27,7 +27,7 @@ class ConverseStream:
     """One answer as it arrives. ``max_payload`` bounds one event's JSON, in bytes.
 
     ``failure`` is set once and stays; ``stopped`` says that ``messageStop`` came; ``ended`` that
-    ``metadata`` came too, after which nothing else belongs to the answer.
+    ``metadata`` came after it, and then nothing else belongs to the answer.
     """
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
@@ -66,7 +66,8 @@ class ConverseStream:
         """The message's meaning, or ``None`` with ``failure`` set."""
         headers, payload = message
         kind = headers.get(":event-type")
-        if headers.get(":message-type") != "event" or kind is None or kind.endswith("Exception"):
+        is_event = headers.get(":message-type", "event") == "event"  # absent: as botocore takes it
+        if not is_event or kind is None or kind.endswith("Exception"):
             self.failure = _exception(message)
             return None
         try:
@@ -82,7 +83,7 @@ class ConverseStream:
                 return None
             self.stopped = kind == "messageStop"
         elif kind == "metadata":
-            self.ended = True
+            self.ended = self.stopped
         return Event(kind, body)
 
 
@@ -98,22 +99,24 @@ def _corrupt(fault: FramingError) -> ProxyError:
 def _exception(message: Message) -> ProxyError:
     """An exception or error message (or an exception framed as an event) as a ``ProxyError``."""
     headers = message.headers
-    kind = headers.get(":message-type")
+    kind = headers.get(":message-type", "event")
     if kind == "error":
         return from_exception(
             headers.get(":error-code", "InternalFailure"), headers.get(":error-message", "")
         )
     name = headers.get(":exception-type") or headers.get(":event-type")
     if name is None or kind not in {"exception", "event"}:
-        return protocol_fault(f"a message of the unknown type {kind!r}")
+        return protocol_fault(f"a message of unknown type ({kind[:40]!r})")
     try:
         body = orjson.loads(message.payload) if message.payload else {}
     except orjson.JSONDecodeError:
         body = {}
     if not isinstance(body, dict):
         body = {}
-    text = body.get("message") or body.get("Message") or body.get("originalMessage") or ""
+    texts = (body.get(key) for key in ("message", "Message", "originalMessage"))
     original = body.get("originalStatusCode")
     return from_exception(
-        name, str(text), original_status=original if isinstance(original, int) else None
+        name,
+        next((text for text in texts if isinstance(text, str) and text), ""),
+        original_status=original if isinstance(original, int) else None,
     )

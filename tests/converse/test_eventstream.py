@@ -473,7 +473,7 @@ def test_slow_drip_of_many_messages_copies_little(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.long
 def test_large_message_in_small_reads_takes_no_time() -> None:
-    """16 MB by 512 bytes: hundredths of a second; copied at every read it would be half a minute."""
+    """16 MB by 512 bytes: hundredths of a second; copied at every read, half a minute."""
     data = frame(EVENT, b"x" * 16_000_000)
     start = time.perf_counter()
     messages, left = read_in(data[at : at + 512] for at in range(0, len(data), 512))
