@@ -44,3 +44,5 @@ class Plan:
     """Whose reasoning this will be."""
     show_extras: bool = False
     """The caller asked for additional response fields."""
+    hide_reasoning: bool = False
+    """The caller asked not to be shown the text of the reasoning."""

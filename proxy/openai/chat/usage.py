@@ -1,0 +1,128 @@
+"""Bedrock's token counts as OpenAI's ``usage``.
+
+OpenAI's ``prompt_tokens`` includes cached tokens, Converse's ``inputTokens`` excludes them: copied
+naively, an agent's prompt is under-reported by up to nine tenths. ``totalTokens`` is the check: it
+was the sum of all four counts in every recording, so where it already equals input + output beside
+cache counts, that family's input includes them.
+
+Recorded beyond the service model: the duplicates ``cacheReadInputTokenCount`` and
+``cacheWriteInputTokenCount``; cache counts that are zero, one-sided or absent.
+Sources: Bedrock API reference, *TokenUsage*; OpenAI API reference, *Completion usage*.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, cast
+
+from proxy.converse.types import Json, Usage
+
+
+class Account(Usage):
+    """A call's counts, with what Bedrock says of it elsewhere: how many of the output tokens were
+    reasoning (only where the model tells), and the service tier that was used."""
+
+    reasoningTokens: NotRequired[int]
+    serviceTier: NotRequired[str]
+
+
+def account(usage: Json, fields: Json, tier: Json) -> Account | None:
+    """``metadata.usage``, ``additionalModelResponseFields`` and ``serviceTier`` as one account.
+
+    ``None`` if no counts came. A count that is missing beside ``totalTokens`` follows from it.
+    """
+    if not isinstance(usage, Mapping):
+        return None
+    total = _count(usage, "totalTokens")
+    read = _count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
+    write = _count(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+    given, out = _count(usage, "inputTokens"), _count(usage, "outputTokens")
+    if given is None and out is None and total is None:
+        return None
+    rest = max(0, (total or 0) - (read or 0) - (write or 0) - (given or 0) - (out or 0))
+    result = Account(
+        inputTokens=rest if given is None else given,
+        outputTokens=(rest if given is not None else 0) if out is None else out,
+    )
+    if total is not None:
+        result["totalTokens"] = total
+    if read is not None:
+        result["cacheReadInputTokens"] = read
+    if write is not None:
+        result["cacheWriteInputTokens"] = write
+    if isinstance(details := usage.get("cacheDetails"), Sequence) and details:
+        result["cacheDetails"] = [entry for entry in details if isinstance(entry, Mapping)]
+    if (thinking := _reasoning(fields)) is not None:
+        result["reasoningTokens"] = thinking
+    if isinstance(tier, Mapping) and isinstance(name := tier.get("type"), str):
+        result["serviceTier"] = name
+    return result
+
+
+def prompt_tokens(usage: Usage) -> int:
+    """All tokens of the prompt, read from a cache or not."""
+    cached = usage.get("cacheReadInputTokens", 0) + usage.get("cacheWriteInputTokens", 0)
+    given = usage["inputTokens"]
+    if cached and usage.get("totalTokens") == given + usage["outputTokens"]:
+        return given
+    return given + cached
+
+
+def usage_object(usages: Sequence[Usage | None]) -> dict[str, Json] | None:
+    """OpenAI's ``usage`` of one call, or the sum of several. ``None`` if no call gave counts."""
+    known = [cast("Account", usage) for usage in usages if usage is not None]
+    if not known:
+        return None
+    prompt = sum(prompt_tokens(usage) for usage in known)
+    completion = sum(usage["outputTokens"] for usage in known)
+    details: dict[str, Json] = {
+        "cached_tokens": sum(usage.get("cacheReadInputTokens", 0) for usage in known)
+    }
+    if any("cacheWriteInputTokens" in usage for usage in known):
+        details["cache_write_tokens"] = sum(u.get("cacheWriteInputTokens", 0) for u in known)
+    if written := _by_ttl(known):
+        details["cache_write_details"] = written
+    result: dict[str, Json] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": details,
+    }
+    if any("reasoningTokens" in usage for usage in known):
+        thinking = sum(usage.get("reasoningTokens", 0) for usage in known)
+        result["completion_tokens_details"] = {"reasoning_tokens": thinking}
+    return result
+
+
+def service_tier(usages: Sequence[Usage | None]) -> dict[str, str]:
+    """``{"service_tier": …}`` where Bedrock named the tier; empty otherwise."""
+    for usage in usages:
+        if usage is not None and (tier := cast("Account", usage).get("serviceTier")):
+            return {"service_tier": tier}
+    return {}
+
+
+def _by_ttl(usages: Sequence[Account]) -> list[dict[str, Json]]:
+    """An extension: written tokens per time to live, in Bedrock's order (1h before 5m)."""
+    written: Counter[str] = Counter()
+    for usage in usages:
+        for entry in usage.get("cacheDetails", ()):
+            written[str(entry.get("ttl"))] += _count(entry, "inputTokens") or 0
+    return [{"ttl": ttl, "tokens": tokens} for ttl, tokens in written.items()]
+
+
+def _reasoning(fields: Json) -> int | None:
+    """Claude's and GPT's own split of the output, if ``additionalModelResponseFieldPaths`` asked
+    for it (field reports, 2026; not documented)."""
+    usage = fields.get("usage") if isinstance(fields, Mapping) else None
+    details = usage.get("output_tokens_details") if isinstance(usage, Mapping) else None
+    if not isinstance(details, Mapping):
+        return None
+    return _count(details, "thinking_tokens", "reasoning_tokens")
+
+
+def _count(counts: Mapping[str, Json], *names: str) -> int | None:
+    for name in names:
+        value = counts.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
