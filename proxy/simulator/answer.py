@@ -1,0 +1,167 @@
+"""One finished answer, and its two wire forms: a Converse body and ConverseStream events.
+
+Both forms are made from the same `Answer`, so that Converse and ConverseStream agree. The order of
+events and the small habits of each family are the recorded ones (captures facts 4-7, 11-18): text
+and reasoning without a contentBlockStart, an empty first fragment of Claude's tool input, Nova's
+whole input in one fragment, gpt-oss's empty first block, empty deltas at a block's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import orjson
+
+from proxy.simulator.caching import Cached
+from proxy.simulator.call import Block, Call
+from proxy.simulator.family import Family
+
+Event = tuple[str, dict[str, Any]]
+
+_LONGEST_FRAGMENT = 27
+
+
+@dataclass(slots=True)
+class Answer:
+    """`content` is in Converse's shape, `response_fields` what additionalModel… asked for."""
+
+    content: list[Block]
+    stop_reason: str
+    output_tokens: int
+    stop_sequence: str | None = None
+    trace: dict[str, Any] | None = None
+    cached: Cached = field(default_factory=Cached)
+
+
+def converse_body(call: Call, answer: Answer, latency_ms: int) -> dict[str, Any]:
+    """The body of a Converse answer, keys in the service's (alphabetical) order."""
+    body: dict[str, Any] = {
+        "metrics": {"latencyMs": latency_ms},
+        "output": {"message": {"content": answer.content, "role": "assistant"}},
+        "stopReason": answer.stop_reason,
+        **_echoes(call, answer),
+        "usage": _usage(call, answer, streaming=False),
+    }
+    fields = _response_fields(call, answer, "/stop_sequence")
+    if fields:
+        body["additionalModelResponseFields"] = {"stop_sequence": answer.stop_sequence}
+    return dict(sorted(body.items()))
+
+
+def stream_events(
+    call: Call, answer: Answer, latency_ms: Callable[[], int], chance: Random
+) -> Iterator[Event]:
+    """The events of a ConverseStream answer, in order, without padding.
+
+    `latency_ms` is asked when the metadata event is made, at the end.
+    """
+    yield "messageStart", {"role": "assistant"}
+    at = 0
+    if call.family.opens_empty:
+        yield "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": ""}}
+        yield "contentBlockStop", {"contentBlockIndex": 0}
+        at = 1
+    for index, block in enumerate(answer.content, start=at):
+        yield from _block_events(index, block, call.family, chance)
+        yield "contentBlockStop", {"contentBlockIndex": index}
+    stop: dict[str, Any] = {"stopReason": answer.stop_reason}
+    if _response_fields(call, answer, "/delta/stop_sequence"):
+        stop["additionalModelResponseFields"] = {"delta": {"stop_sequence": answer.stop_sequence}}
+    yield "messageStop", stop
+    metadata = {
+        "metrics": {"latencyMs": latency_ms()},
+        **_echoes(call, answer),
+        "usage": _usage(call, answer, streaming=True),
+    }
+    yield "metadata", metadata
+
+
+def _block_events(index: int, block: Block, family: Family, chance: Random) -> Iterator[Event]:
+    if "text" in block:
+        deltas: Iterator[dict[str, Any]] = ({"text": t} for t in fragments(block["text"], chance))
+        yield from _deltas(index, deltas)
+        if family.ends_empty:
+            yield from _deltas(index, iter([{"text": ""}]))
+    elif "reasoningContent" in block:
+        yield from _deltas(index, _reasoning_deltas(block["reasoningContent"], chance))
+    else:
+        use = dict(block["toolUse"])
+        given = use.pop("input")
+        yield "contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": use}}
+        pieces = _input_fragments(given, family, chance)
+        yield from _deltas(index, ({"toolUse": {"input": piece}} for piece in pieces))
+
+
+def _deltas(index: int, deltas: Iterator[dict[str, Any]]) -> Iterator[Event]:
+    for delta in deltas:
+        yield "contentBlockDelta", {"contentBlockIndex": index, "delta": delta}
+
+
+def _reasoning_deltas(reasoning: Block, chance: Random) -> Iterator[dict[str, Any]]:
+    if "redactedContent" in reasoning:
+        yield {"reasoningContent": {"redactedContent": reasoning["redactedContent"]}}
+        return
+    told = reasoning["reasoningText"]
+    for piece in fragments(told["text"], chance):
+        yield {"reasoningContent": {"text": piece}}
+    if "signature" in told:
+        yield {"reasoningContent": {"signature": told["signature"]}}
+
+
+def _input_fragments(given: Any, family: Family, chance: Random) -> list[str]:
+    text = orjson.dumps(given).decode()
+    if family.whole_input:
+        return [text]
+    return [""] if not given else ["", *fragments(text, chance)]
+
+
+def fragments(text: str, chance: Random) -> list[str]:
+    """Cut a text into pieces of 2 to 27 characters (median and bounds of captures fact 12)."""
+    if not text:
+        return [""]
+    pieces, start = [], 0
+    while start < len(text):
+        end = start + chance.randint(2, _LONGEST_FRAGMENT)
+        pieces.append(text[start:end])
+        start = end
+    return pieces
+
+
+def _echoes(call: Call, answer: Answer) -> dict[str, Any]:
+    echoes: dict[str, Any] = {}
+    for name in ("performanceConfig", "serviceTier"):
+        if name in call.body:
+            echoes[name] = call.body[name]
+    if answer.trace is not None:
+        echoes["trace"] = answer.trace
+    return echoes
+
+
+def _response_fields(call: Call, answer: Answer, path: str) -> bool:
+    asked = call.body.get("additionalModelResponseFieldPaths") or []
+    return call.family.is_claude and path in asked
+
+
+def _usage(call: Call, answer: Answer, *, streaming: bool) -> dict[str, Any]:
+    """Token counts with the cache keys that the family shows in this form (facts 13, 16, 17)."""
+    cached = answer.cached
+    fresh = max(1, call.input_tokens - cached.read - cached.write)
+    usage: dict[str, Any] = {
+        "inputTokens": fresh,
+        "outputTokens": answer.output_tokens,
+        "serverToolUsage": {},
+        "totalTokens": fresh + cached.read + cached.write + answer.output_tokens,
+    }
+    style = call.family.cache_usage
+    shows = cached.in_play or (style in ("zeros", "read") and not streaming)
+    if style == "none" or not shows:
+        return usage
+    usage["cacheReadInputTokens"] = usage["cacheReadInputTokenCount"] = cached.read
+    if style != "read" or cached.write:
+        usage["cacheWriteInputTokens"] = usage["cacheWriteInputTokenCount"] = cached.write
+    if cached.write and call.family.is_claude:
+        usage["cacheDetails"] = [{"inputTokens": n, "ttl": ttl} for ttl, n in cached.written]
+    return usage

@@ -1,0 +1,138 @@
+"""Prompt caching: the rules of cachePoint blocks, and a cache that behaves like one.
+
+A request's prefix is what stands before a cachePoint in the order tools, system, messages; it is
+known by a hash of model and content. The longest known prefix is read, what follows up to the last
+point is written, points below the model's minimum count for nothing. A hit renews its entry.
+
+Sources: the prompt caching pages of AWS and Anthropic; usage keys by captures facts 13, 16, 17.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from proxy.simulator.call import Call, estimate_tokens
+from proxy.simulator.refusals import Refusal, invalid, model_says, unsupported
+
+_MOST_POINTS = 4
+_SECONDS = MappingProxyType({"5m": 300.0, "1h": 3600.0})
+_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """What caching did to one request, in tokens. `written` is (ttl, tokens), longest TTL first."""
+
+    in_play: bool = False
+    read: int = 0
+    written: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def write(self) -> int:
+        return sum(tokens for _, tokens in self.written)
+
+
+def check_cache_points(call: Call) -> None:
+    """Raise `Refusal` for cache points where the family or the order forbids them."""
+    points = 0
+    last_ttl = "1h"
+    for section, where, blocks in _sections(call):
+        for index, block in enumerate(blocks):
+            point = block.get("cachePoint")
+            if point is None:
+                continue
+            points += 1
+            _check_point(call, section, f"{where}.{index}", blocks[:index])
+            ttl = point.get("ttl", "5m")
+            if ttl == "1h" and not call.family.cache_hour:
+                raise unsupported("cachePoint.ttl")
+            if ttl == "1h" and last_ttl == "5m":
+                raise model_says(
+                    f"{where}.{index}.cache_control.ttl: a ttl='1h' cache_control block must not "
+                    "come after a ttl='5m' cache_control block. Note that blocks are processed in "
+                    "the following order: `tools`, `system`, `messages`."
+                )
+            last_ttl = ttl
+    if points > _MOST_POINTS:
+        raise model_says(
+            f"A maximum of 4 blocks with cache_control may be provided. Found {points}."
+        )
+
+
+def _check_point(call: Call, section: str, where: str, before: list[dict[str, Any]]) -> None:
+    if section not in call.family.cache:
+        if call.family.cache:
+            raise unsupported(f"{section}.cachePoint")
+        raise Refusal(
+            "AccessDeniedException",
+            "You invoked an unsupported model or your request did not allow prompt caching. See "
+            "the documentation for more information.",
+        )
+    if not before or "cachePoint" in before[-1]:
+        raise invalid(
+            f"The cachePoint block at {where} has nothing before it to cache. Add content before "
+            "the cachePoint block and try again."
+        )
+    if "reasoningContent" in before[-1]:
+        raise model_says(f"{where}: cache_control cannot be set on thinking blocks")
+
+
+def _sections(call: Call) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """The lists that may hold points, in cache order: section, path, blocks."""
+    yield "tools", "toolConfig.tools", (call.body.get("toolConfig") or {}).get("tools", [])
+    yield "system", "system", call.system
+    for at, message in enumerate(call.messages):
+        yield "messages", f"messages.{at}.content", message["content"]
+
+
+@dataclass(slots=True)
+class PromptCache:
+    """Prefixes known to the simulator: hash to the time it expires at."""
+
+    _entries: OrderedDict[bytes, float] = field(default_factory=OrderedDict)
+
+    def use(self, call: Call, now: float) -> Cached:
+        """Look the request up and store what is new. `now` is in seconds."""
+        points = list(self._points(call))
+        if not points:
+            return Cached()
+        read = 0
+        for _, tokens, key in points:
+            if self._entries.get(key, 0.0) > now:
+                read = tokens
+        written: dict[str, int] = {}
+        done = read
+        for ttl, tokens, key in points:
+            self._entries[key] = now + _SECONDS[ttl]
+            self._entries.move_to_end(key)
+            if tokens > done:
+                written[ttl] = written.get(ttl, 0) + tokens - done
+                done = tokens
+        while len(self._entries) > _ENTRIES:
+            self._entries.popitem(last=False)
+        ordered = tuple((ttl, written[ttl]) for ttl in ("1h", "5m") if ttl in written)
+        return Cached(True, read, ordered)
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+    def _points(self, call: Call) -> Iterator[tuple[str, int, bytes]]:
+        """Each point above the minimum: its TTL, the tokens before it, the hash of its prefix."""
+        running = hashlib.sha256(call.model.id.encode())
+        tokens = 0
+        for section, _, blocks in _sections(call):
+            running.update(section.encode())
+            for block in blocks:
+                point = block.get("cachePoint")
+                if point is None:
+                    running.update(orjson.dumps(block, option=orjson.OPT_SORT_KEYS))
+                    tokens += estimate_tokens(block)
+                elif tokens >= call.family.cache_minimum:
+                    yield point.get("ttl", "5m"), tokens, running.digest()

@@ -1,0 +1,196 @@
+"""Reading a conversation: what was said last, what came back, which tools the user means.
+
+The simulated model understands by rules, not by language: words of a tool's name in the prompt mean
+that tool, "in parallel" means several calls, "5 rounds" means a loop. `Reading` gathers that once
+per call.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from proxy.simulator.call import Block, Call, tool_results, tool_uses
+from proxy.simulator.instance import Hints
+
+_COMMON = frozenset(
+    {
+        "with",
+        "from",
+        "that",
+        "this",
+        "then",
+        "what",
+        "which",
+        "when",
+        "will",
+        "your",
+        "have",
+        "about",
+        "into",
+        "each",
+        "tool",
+        "call",
+        "uses",
+        "used",
+        "using",
+        "returns",
+        "return",
+        "given",
+        "some",
+        "please",
+        "answer",
+        "word",
+        "words",
+    }
+)
+_REFUSED = re.compile(
+    r"\b(?:no|without|don't use|do not use|don't call|do not call)\b[^.]*\btools?\b"
+)
+_ROUNDS = re.compile(r"\b(\d{1,3})\s+(?:rounds|steps|times|turns|calls)\b")
+_SEVERAL = re.compile(r"\b(?:in parallel|parallel calls|simultaneously|at once|at the same time)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`asked` is the last plain user text, `results` what tools returned for the last turn."""
+
+    asked: str
+    system: str
+    results: tuple[tuple[str, str, bool], ...]
+    done: int
+    continues: bool
+    media: tuple[str, ...]
+
+    @property
+    def lowered(self) -> str:
+        return self.asked.lower()
+
+
+def read(call: Call) -> Reading:
+    last = call.messages[-1]
+    asked_at = _last_question(call)
+    asked = text_of(call.messages[asked_at]["content"])
+    names = {
+        use["toolUseId"]: use["name"] for message in call.messages for use in tool_uses(message)
+    }
+    results = tuple(
+        (names.get(r["toolUseId"], "tool"), result_text(r), r.get("status") == "error")
+        for r in tool_results(last)
+    )
+    done = sum(1 for message in call.messages[asked_at:] if tool_uses(message))
+    system = text_of(call.system)
+    return Reading(asked, system, results, done, last["role"] == "assistant", _media(call))
+
+
+def text_of(blocks: list[Block]) -> str:
+    """The text of blocks, guarded text included, joined by line breaks."""
+    parts = []
+    for block in blocks:
+        if "text" in block:
+            parts.append(block["text"])
+        elif "text" in block.get("guardContent", {}):
+            parts.append(block["guardContent"]["text"]["text"])
+    return "\n".join(parts)
+
+
+def result_text(result: Block) -> str:
+    """A tool result as one line of text."""
+    parts = []
+    for block in result["content"]:
+        kind = next(iter(block))
+        if kind == "text":
+            parts.append(block["text"])
+        elif kind == "json":
+            parts.append(orjson.dumps(block["json"]).decode())
+        else:
+            parts.append(f"[{kind}]")
+    return " ".join(parts)
+
+
+def wanted_calls(call: Call, reading: Reading) -> list[tuple[str, dict[str, Any]]]:
+    """Which tools to hint at now, as (name, input schema); empty when the answer is text."""
+    if not call.specs or reading.continues:
+        return []
+    specs = {spec["name"]: spec["inputSchema"]["json"] for spec in call.specs}
+    if call.choice == "tool":
+        named = call.body["toolConfig"]["toolChoice"]["tool"]["name"]
+        return [(named, specs[named])]
+    meant = [name for name in _meant(call, reading) if name in specs]
+    if call.choice == "any" and not meant:
+        meant = [next(iter(specs))]
+    if reading.results and call.choice != "any" and not _goes_on(reading):
+        return []
+    if _wants_several(call, reading) and len(meant) == 1:
+        names = Hints.of(reading.asked).names
+        meant = meant * max(2, min(len(names), 4))
+    elif not _wants_several(call, reading):
+        meant = meant[:1] if not _all_named(meant, reading) else meant
+    return [(name, specs[name]) for name in meant]
+
+
+def _meant(call: Call, reading: Reading) -> list[str]:
+    if _REFUSED.search(reading.lowered):
+        return []
+    words = set(re.findall(r"[a-z]{4,}", reading.lowered)) - _COMMON
+    scored = []
+    for spec in call.specs:
+        score = _score(spec, words, reading.lowered)
+        if score:
+            scored.append((score, spec["name"]))
+    best = max((score for score, _ in scored), default=0)
+    return [name for score, name in scored if score == best or score >= 4]
+
+
+def _score(spec: dict[str, Any], words: set[str], lowered: str) -> int:
+    """4 for the whole name, 2 for a word of it, 1 for two words of the description."""
+    name = spec["name"].lower()
+    spelled = re.sub(r"[_-]+", " ", name)
+    if name in lowered or (" " in spelled and spelled in lowered):
+        return 4
+    if {w for w in re.findall(r"[a-z]{4,}", spelled)} & words - _COMMON:
+        return 2
+    described = set(re.findall(r"[a-z]{4,}", spec.get("description", "").lower())) - _COMMON
+    return 1 if len(described & words) >= 2 else 0
+
+
+def _all_named(names: list[str], reading: Reading) -> bool:
+    """Two tools both spelled out in the prompt are both called."""
+    spelled = [n for n in names if n.lower() in reading.lowered]
+    return len(spelled) > 1 and len(spelled) == len(names)
+
+
+def _goes_on(reading: Reading) -> bool:
+    """A loop of n rounds goes on until n turns with calls are done."""
+    rounds = _ROUNDS.search(reading.lowered)
+    return bool(rounds) and reading.done < int(rounds.group(1)) if rounds else False
+
+
+def _wants_several(call: Call, reading: Reading) -> bool:
+    choice = call.fields.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("disable_parallel_tool_use"):
+        return False
+    return bool(_SEVERAL.search(reading.lowered))
+
+
+def _last_question(call: Call) -> int:
+    """The index of the last user message that says something; results alone do not."""
+    for at in range(len(call.messages) - 1, -1, -1):
+        message = call.messages[at]
+        if (
+            message["role"] == "user"
+            and text_of(message["content"]).strip()
+            and (not tool_results(message))
+        ):
+            return at
+    return 0
+
+
+def _media(call: Call) -> tuple[str, ...]:
+    """The kinds of media in the last question, in order."""
+    kinds = ("image", "document", "video", "audio")
+    last = call.messages[_last_question(call)]["content"]
+    return tuple(kind for block in last for kind in kinds if kind in block)
