@@ -1,0 +1,241 @@
+"""Every setting, read once into a frozen value that knows where each part came from.
+
+Flags win over the environment (``BEDROCK_PROXY_<NAME>``), the environment over the TOML file, the
+file over the defaults. Names are the same in all three. AWS's own variables keep their names; who
+needs them reads them from ``Loaded.environment``, a copy: nothing else looks at ``os.environ``. An
+unknown key, a value of the wrong type and a secret that is set but empty are start-up errors that
+say what to write instead.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+DISCOVERY: Final = "models.bedrock_discovery"
+PREFIX: Final = "BEDROCK_PROXY_"
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message says which, why, and what to write instead."""
+
+
+def _setting(
+    default: Any,
+    help: str,
+    *,
+    table: str = "",
+    low: float | None = None,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
+) -> Any:
+    """A field of ``Settings``: ``low`` is the smallest allowed number, ``table`` its TOML table."""
+    metadata = {"help": help, "table": table, "low": low, "choices": choices, "secret": secret}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator decided. Durations are in seconds."""
+
+    host: str = _setting("127.0.0.1", "address to listen on")
+    port: int = _setting(8000, "port to listen on; 0 picks a free one", low=0)
+    workers: int = _setting(1, "processes that share the port", low=1)
+    api_key: str | None = _setting(None, "key that clients must send", secret=True)
+    no_auth: bool = _setting(False, "serve without a key on an address that others can reach")
+    metrics_public: bool = _setting(False, "`/metrics` needs no key")
+    log_level: str = _setting(
+        "info", "least severe log line", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = _setting(
+        "auto", "`auto` is text on a terminal, else JSON", choices=("auto", "json", "text")
+    )
+    region: str | None = _setting(
+        None, "AWS region; else `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, `us-east-1`"
+    )
+    strict: bool = _setting(False, "dropped or repaired parameters become 400s")
+    forward_user: bool = _setting(False, "send `user` to AWS as request metadata")
+    stream_usage: str = _setting(
+        "asked", "`always` puts usage on the finish chunk unasked", choices=("asked", "always")
+    )
+    auto_cache: bool = _setting(False, "place cache points where the client placed none")
+    max_choices: int = _setting(8, "largest `n`; each choice is a call of its own", low=1)
+    max_body_mb: float = _setting(25.0, "largest request body, in MB (10^6 bytes)", low=0.001)
+    max_streams: int = _setting(1000, "largest number of answers under way", low=1)
+    grace: float = _setting(5.0, "how long the HTTP status waits for Bedrock's first event", low=0)
+    first_byte_timeout: float = _setting(180.0, "longest wait for Bedrock's first event", low=0.01)
+    stall_timeout: float = _setting(120.0, "longest silence of Bedrock in a stream", low=0.01)
+    total_timeout: float = _setting(1800.0, "longest answer, all tries included", low=0.01)
+    keepalive_interval: float = _setting(15.0, "silence before an SSE comment is sent", low=0.01)
+    heartbeat_interval: float = _setting(20.0, "silence before an empty chunk is sent", low=0.01)
+    drain_timeout: float = _setting(30.0, "how long streams may finish after SIGTERM", low=0)
+    pre_stop: float = _setting(0.0, "how long to keep listening after SIGTERM", low=0)
+    enabled: bool | None = _setting(
+        None, "list models from AWS; unset: when AWS credentials are found", table=DISCOVERY
+    )
+    provider_filter: tuple[str, ...] = _setting((), "only these Bedrock providers", table=DISCOVERY)
+    refresh_interval: float = _setting(
+        3600.0,
+        "seconds between listings; 0 lists for each `GET /v1/models`",
+        table=DISCOVERY,
+        low=0,
+    )
+    default_context_window: int = _setting(
+        32000, "shown for models whose limits are unknown", table=DISCOVERY, low=1
+    )
+    default_max_tokens: int = _setting(
+        4096, "shown for models whose limits are unknown", table=DISCOVERY, low=1
+    )
+    include_legacy: bool = _setting(False, "list models in LEGACY state too", table=DISCOVERY)
+
+
+FIELDS: Final[Mapping[str, Field[Any]]] = {one.name: one for one in fields(Settings)}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """``settings``, where each came from, and the environment they were read beside."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    """Setting name to ``flag``, the variable's name, ``<file>:<key>`` or ``default``."""
+    environment: Mapping[str, str]
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Read the settings once. ``flags`` hold only what was given on the command line.
+
+    ``environment`` defaults to the process's own. Raises ``SettingsError``.
+    """
+    environment = dict(os.environ if environment is None else environment)
+    if file is None and environment.get(PREFIX + "CONFIG"):
+        file = Path(environment[PREFIX + "CONFIG"])
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if file is not None:
+        for name, value, key in _from_file(file):
+            values[name], origins[name] = _checked(name, value, f"{file}: {key}"), f"{file}:{key}"
+    for variable, text in environment.items():
+        name = variable.removeprefix(PREFIX).lower()
+        if not variable.startswith(PREFIX) or name == "config":
+            continue
+        if name not in FIELDS:
+            raise SettingsError(f"{variable} is no setting{_hint(name, PREFIX, str.upper)}")
+        values[name], origins[name] = _checked(name, text, variable), variable
+    for name, value in (flags or {}).items():
+        values[name], origins[name] = _checked(name, value, _flag(name)), "flag"
+    return Loaded(
+        Settings(**values), {name: origins.get(name, "default") for name in FIELDS}, environment
+    )
+
+
+def _from_file(file: Path) -> list[tuple[str, object, str]]:
+    """(setting, value, its key in the file) for every key of the TOML file."""
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise SettingsError(f"{file}: cannot be read: {fault.strerror}") from fault
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise SettingsError(f"{file}: not valid TOML: {fault}") from fault
+    found: list[tuple[str, object, str]] = []
+    for key, value in _flatten(tree, ""):
+        table, _, last = key.rpartition(".")
+        # The founding document writes the discovery options in camelCase.
+        name = re.sub(r"(?<=[a-z])([A-Z])", r"_\1", last).lower() if table else last
+        table = table.replace("bedrockDiscovery", "bedrock_discovery")
+        known = FIELDS.get(name)
+        if table == DISCOVERY and name == "region":
+            known, table = FIELDS["region"], ""
+        if known is None or known.metadata["table"] != table:
+            raise SettingsError(f"{file}: `{key}` is no setting{_hint(name, '', str)}")
+        found.append((name, value, key))
+    return found
+
+
+def _flatten(tree: Mapping[str, object], above: str) -> list[tuple[str, object]]:
+    leaves: list[tuple[str, object]] = []
+    for key, value in tree.items():
+        path = f"{above}{key}"
+        leaves += _flatten(value, f"{path}.") if isinstance(value, dict) else [(path, value)]
+    return leaves
+
+
+def _hint(name: str, prefix: str, spell: Any) -> str:
+    near = get_close_matches(name, FIELDS, n=1)
+    return f"; did you mean `{prefix}{spell(near[0])}`?" if near else ""
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _checked(name: str, value: object, where: str) -> object:
+    """``value`` (text from the environment, or typed from TOML and flags) as the setting's type."""
+    one = FIELDS[name]
+    kind, metadata = str(one.type), one.metadata
+    try:
+        typed = _typed(kind, value)
+    except ValueError as fault:
+        raise SettingsError(f"{where}: {fault}") from None
+    if metadata["choices"] and typed not in metadata["choices"]:
+        raise SettingsError(f"{where}: must be one of {', '.join(metadata['choices'])}")
+    if metadata["low"] is not None and isinstance(typed, (int, float)) and typed < metadata["low"]:
+        raise SettingsError(f"{where}: must be at least {metadata['low']:g}")
+    if metadata["secret"] and not str(typed).strip():
+        raise SettingsError(f"{where}: is set but empty; unset it, or give it a value")
+    return typed
+
+
+def _typed(kind: str, value: object) -> object:
+    kind = kind.replace(" | None", "").removeprefix("<class '").removesuffix("'>")
+    if kind == "bool":
+        return _boolean(value)
+    if kind.startswith("tuple"):
+        return _words(value)
+    if kind == "str":
+        if not isinstance(value, str):
+            raise ValueError("must be text")
+        return value
+    number = _number(value)
+    if kind == "float":
+        return number
+    if number != int(number):
+        raise ValueError("must be a whole number")
+    return int(number)
+
+
+def _words(value: object) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(one, str) for one in items):
+        raise ValueError("must be a list of words")
+    return tuple(one.strip() for one in items if one.strip())
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("must be a number")
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"must be a number, not {value!r}") from None
+    if not -1e12 < number < 1e12:  # also refuses nan
+        raise ValueError("is out of range")
+    return number
+
+
+def _boolean(value: object) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True}
+    words |= {"0": False, "false": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in words:
+        return words[value.strip().lower()]
+    raise ValueError("must be true or false")
