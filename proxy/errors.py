@@ -50,6 +50,8 @@ class ProxyError(Exception):
         self.retry_after = retry_after
         self.reason = reason or code or type
         self.upstream_id = upstream_id
+        self.server_date: str | None = None
+        """The upstream's ``Date`` header, against which a clock can be corrected."""
 
     def __repr__(self) -> str:
         return f"ProxyError({self.status}, {self.code or self.type}, {self.message!r})"

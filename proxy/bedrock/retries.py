@@ -1,0 +1,70 @@
+"""When another try is worth making, how long to wait for it, and who pays.
+
+Three rules meet here. A *count*: at most two more tries of one call. A *budget* shared by all calls
+of the process, AWS's standard-mode token bucket, so that a throttling storm is not multiplied; it
+refills by successes and, slowly, by time, so that a quiet proxy recovers. And the upstream's own
+word: a Retry-After is the floor of our wait, and one that is too long is the client's to wait.
+
+Source: AWS SDKs and Tools Reference, *Retry behavior*; costs measured against the promise of at
+most 1.25 calls per throttled request.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from proxy.errors import ProxyError, Retry
+
+MAX_RETRIES: Final = 2
+LONGEST_WAIT: Final = 5.0
+_CAPACITY: Final = 500.0
+_COST: Final[dict[Retry, float]] = {"transient": 14.0, "throttle": 7.0, "once": 14.0}
+_SCALE: Final[dict[Retry, float]] = {"transient": 0.05, "throttle": 1.0, "once": 0.05}
+_LONGEST_STEP: Final = 20.0
+_REFILL_PER_SECOND: Final = 1.0
+_REFILL_PER_SUCCESS: Final = 1.0
+
+
+class Budget:
+    """The shared bucket. ``clock`` returns monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._tokens = _CAPACITY
+        self._at = clock()
+
+    def spend(self, kind: Retry) -> bool:
+        """Pay for one more try; ``False`` if the bucket cannot."""
+        now = self._clock()
+        self._tokens = min(_CAPACITY, self._tokens + (now - self._at) * _REFILL_PER_SECOND)
+        self._at = now
+        if self._tokens < _COST[kind]:
+            return False
+        self._tokens -= _COST[kind]
+        return True
+
+    def succeeded(self) -> None:
+        """A first try was good: a token comes back."""
+        self._tokens = min(_CAPACITY, self._tokens + _REFILL_PER_SUCCESS)
+
+
+class Attempts:
+    """The tries of one call. ``draw`` returns a random number in [0, 1)."""
+
+    def __init__(self, budget: Budget, draw: Callable[[], float]) -> None:
+        self._budget = budget
+        self._draw = draw
+        self.made = 0
+        self._once = False
+
+    def pause(self, error: ProxyError) -> float | None:
+        """Seconds to wait before the next try, or ``None``: the error is final."""
+        kind = error.retry
+        if kind not in _COST or self.made >= MAX_RETRIES or (kind == "once" and self._once):
+            return None
+        floor = error.retry_after or 0.0
+        if floor > LONGEST_WAIT or not self._budget.spend(kind):
+            return None
+        self._once = self._once or kind == "once"
+        step = min(_SCALE[kind] * float(2**self.made), _LONGEST_STEP)  # full jitter
+        self.made += 1
+        return max(floor, self._draw() * step)

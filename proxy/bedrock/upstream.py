@@ -1,0 +1,286 @@
+"""One call to Bedrock, from a body to an opened answer: authorize, send, retry, judge.
+
+All of it happens before a byte has gone to the client, in one loop: an attempt either opens an
+answer (its first event decoded, since throttling often arrives *inside* a 200 stream) or ends in a
+``ProxyError`` that says what another try could change. Repairs and fail-over are further steps of
+this loop. Free of count and budget are one dead pooled connection, tried again on a new one, and
+one renewal of credentials.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+import orjson
+
+from proxy.bedrock.credentials import hash_body
+from proxy.bedrock.paths import segment
+from proxy.bedrock.retries import Attempts, Budget
+from proxy.bedrock.transport import (
+    DeadConnection,
+    SignedTransport,
+    after_answer,
+    body_of,
+    build_request,
+    read_whole,
+)
+from proxy.converse.exceptions import from_response, protocol_fault
+from proxy.converse.replay import replay
+from proxy.converse.stream import CONTENT_TYPE, ConverseStream
+from proxy.converse.types import Event, Operation
+from proxy.errors import ProxyError
+from proxy.metrics import Metrics, Record
+
+_ERROR_LIMIT: Final = 1_000_000
+_ANSWER_LIMIT: Final = 32_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to ask: ``body`` is the Converse request as JSON, ``label`` the metrics' model."""
+
+    operation: Operation
+    model_id: str
+    body: bytes
+    label: str
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where calls of one region go: the runtime's base URL, and transports that sign for it.
+
+    ``fresh`` never reuses a connection.
+    """
+
+    region: str
+    base: str
+    transport: SignedTransport
+    fresh: SignedTransport
+
+
+class Answer:
+    """An opened answer. ``first`` was decoded while opening; ``more`` gives the rest.
+
+    The contract of ``more``: a non-empty list of events, or ``[]`` once the answer is whole, or a
+    ``ProxyError`` after every event that preceded the fault was given out. ``close`` must be called
+    in any case: an answer that was not read to its end takes its connection with it.
+    """
+
+    def __init__(self, response: httpx.Response | None, region: str, upstream_id: str | None):
+        self._response = response
+        self._chunks: AsyncIterator[bytes] | None = body_of(response) if response else None
+        self._stream = ConverseStream()
+        self._loop = asyncio.get_running_loop()
+        self.first: list[Event] = []
+        self.region = region
+        self.upstream_id = upstream_id
+        self.waiting = False
+        """Bedrock's turn: nothing is held up on our side."""
+        self.last_read = self._loop.time()
+
+    async def more(self) -> list[Event]:
+        stream = self._stream
+        while True:
+            if stream.failure is not None:
+                raise stream.failure
+            if stream.ended or self._chunks is None:
+                return []
+            data = await self._read()
+            if not data:
+                failure = stream.close()
+                if failure is not None:
+                    raise failure
+                return []
+            events = stream.receive(data)
+            if events:
+                return events
+
+    async def _read(self) -> bytes:
+        """The next bytes, ``b""`` at the end."""
+        assert self._chunks is not None
+        self.waiting, self.last_read = True, self._loop.time()
+        try:
+            return await anext(self._chunks, b"")
+        except httpx.TransportError as fault:
+            raise after_answer(fault) from fault
+        finally:
+            self.waiting, self.last_read = False, self._loop.time()
+
+    async def close(self) -> None:
+        """Give the connection back if the answer is at its end, else close it."""
+        if self._response is None:
+            return
+        if self._stream.ended and self._stream.failure is None and self._chunks is not None:
+            try:
+                async with asyncio.timeout(0.2):  # the chunked body's end mark, usually there
+                    while await anext(self._chunks, b""):
+                        pass
+            except (TimeoutError, httpx.TransportError):
+                pass  # closing is all that is left to do
+        await self._response.aclose()
+
+
+class Upstream:
+    """Opens answers. ``target`` gives where a region's calls go (``None``: the default region).
+
+    ``first_byte`` is in seconds.
+    """
+
+    def __init__(
+        self,
+        target: Callable[[str | None], Target],
+        metrics: Metrics,
+        budget: Budget,
+        first_byte: float,
+    ) -> None:
+        self._target = target
+        self._metrics = metrics
+        self._budget = budget
+        self._first_byte = first_byte
+
+    async def open(self, call: Call, record: Record) -> Answer:
+        """The opened answer to ``call``. Raises ``ProxyError`` when no try is left.
+
+        ``record`` gets the times of the last try. Cancelling closes whatever is open.
+        """
+        target = self._target(call.region)
+        url = httpx.URL(f"{target.base}/model/{segment(call.model_id)}/{call.operation}")
+        payload_hash = await hash_body(call.body)
+        tries = _Tries(Attempts(self._budget, random.random))
+        transport = target.transport
+        while True:
+            request = build_request("POST", url, call.body, payload_hash)
+            try:
+                answer = await self._attempt(call, request, transport, target.region, record)
+            except ProxyError as error:
+                self._count(call, target.region, error)
+                pause = await tries.pause(error, request, transport)
+                if pause is None:
+                    raise
+                if isinstance(error, DeadConnection):
+                    transport = target.fresh
+                self._metrics.retries.labels(call.operation, error.reason).inc()
+                record.retries += 1
+                if pause:
+                    await asyncio.sleep(pause)
+            else:
+                self._count(call, target.region, None)
+                if not record.retries:
+                    self._budget.succeeded()
+                return answer
+
+    async def _attempt(
+        self,
+        call: Call,
+        request: httpx.Request,
+        transport: SignedTransport,
+        region: str,
+        record: Record,
+    ) -> Answer:
+        """One try, up to the first event."""
+        loop = asyncio.get_running_loop()
+        record.sent = loop.time()
+        streams = call.operation == "converse-stream"
+        response: httpx.Response | None = None
+        try:
+            # Converse is silent until it is done, so only the total deadline can judge it.
+            async with asyncio.timeout(self._first_byte if streams else None) as waiting:
+                response = await transport.handle_async_request(request)
+                answer = await self._begin(call, response, region)
+        except BaseException as fault:
+            if response is not None:
+                await response.aclose()
+            if isinstance(fault, TimeoutError) and waiting.expired():
+                raise ProxyError(
+                    504,
+                    f"Bedrock sent nothing for {self._first_byte:g} seconds.",
+                    code="upstream_timeout",
+                    reason="timeout",
+                ) from None
+            raise
+        record.first_event = loop.time()
+        record.upstream_id = answer.upstream_id
+        return answer
+
+    async def _begin(self, call: Call, response: httpx.Response, region: str) -> Answer:
+        """The answer behind a response's head, once its first event is there."""
+        headers = {key.lower(): value for key, value in response.headers.items()}
+        upstream_id = headers.get("x-amzn-requestid")
+        if response.status_code != 200:
+            error = from_response(
+                response.status_code, headers, await read_whole(response, _ERROR_LIMIT)
+            )
+            error.server_date = headers.get("date")
+            raise error
+        kind = headers.get("content-type", "").split(";")[0].strip().lower()
+        if call.operation == "converse":
+            return await _whole(response, kind, region, upstream_id)
+        if kind != CONTENT_TYPE:
+            raise protocol_fault(f"the content type {kind[:80]!r}", upstream_id)
+        answer = Answer(response, region, upstream_id)
+        try:
+            answer.first = await answer.more()
+        except ProxyError as error:
+            error.upstream_id = error.upstream_id or upstream_id
+            raise
+        return answer
+
+    def _count(self, call: Call, region: str, error: ProxyError | None) -> None:
+        outcome = "ok" if error is None else _outcome(error)
+        self._metrics.upstream_requests.labels(call.operation, call.label, region, outcome).inc()
+        if outcome == "throttled":
+            self._metrics.throttles.labels(call.label, region).inc()
+
+
+async def _whole(
+    response: httpx.Response, kind: str, region: str, upstream_id: str | None
+) -> Answer:
+    """A Converse answer, replayed as the events it would have been."""
+    if kind != "application/json":
+        raise protocol_fault(f"the content type {kind[:80]!r}", upstream_id)
+    body = await read_whole(response, _ANSWER_LIMIT)
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise protocol_fault("a body that is no JSON", upstream_id) from None
+    answer = Answer(None, region, upstream_id)
+    answer.first = replay(parsed)
+    return answer
+
+
+class _Tries:
+    """What may still be tried for one call: the counted tries, and two that are free."""
+
+    def __init__(self, counted: Attempts) -> None:
+        self._counted = counted
+        self._connection = self._credentials = True
+
+    async def pause(
+        self, error: ProxyError, request: httpx.Request, transport: SignedTransport
+    ) -> float | None:
+        """Seconds to wait before the next try; ``None``: there is none."""
+        if isinstance(error, DeadConnection) and self._connection:
+            self._connection = False
+            return 0.0
+        if error.retry == "credentials":
+            if not self._credentials:
+                return None
+            self._credentials = False
+            signed = request.extensions.get("signed", {})
+            renewed = await transport.authorizer.renew(error, signed)
+            return 0.0 if renewed else None
+        return self._counted.pause(error)
+
+
+def _outcome(error: ProxyError) -> str:
+    if error.status == 429:
+        return "throttled"
+    if error.reason == "timeout":
+        return "timeout"
+    if error.code in {"upstream_unreachable", "upstream_reset"}:
+        return "connect_error"
+    return "client_error" if error.status < 500 else "server_error"
