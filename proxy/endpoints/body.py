@@ -1,0 +1,68 @@
+"""A request's body: judged by its head first, then read up to a limit.
+
+What can be refused without reading is refused without reading: an encoded body, a form, a declared
+length over the limit. Such an answer closes the connection, since the body is still on its way.
+Source: RFC 9110, 8.4 (content codings) and 15.5.14 to 15.5.16 (413, 415).
+"""
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
+
+from proxy.errors import ProxyError, invalid
+from proxy.relay import ClientGone, Receive
+
+_FORMS: Final = ("multipart/", "text/", "application/x-www-form-urlencoded")
+
+
+def headers_of(scope: MutableMapping[str, Any]) -> dict[str, str]:
+    """The request's headers by lower-case name; of a repeated one, the last."""
+    return {
+        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+    }
+
+
+def judge_head(headers: Mapping[str, str], limit: int) -> None:
+    """Refuse what need not be read. Raises ``ProxyError`` 413 or 415."""
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"", "identity"}:
+        raise invalid(
+            f"Request bodies must not be encoded; this one is {coding[:20]!r}.",
+            code="unsupported_encoding",
+            status=415,
+        )
+    kind = headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind.startswith(_FORMS) or (kind and "json" not in kind):
+        raise invalid(
+            f"The request body must be application/json, not {kind[:60]!r}.",
+            code="unsupported_media_type",
+            status=415,
+        )
+    length = headers.get("content-length", "")
+    if length.isdigit() and int(length[:20]) > limit:
+        raise _too_large(limit)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body, at most ``limit`` bytes. Raises ``ProxyError`` 413 or ``ClientGone``."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        if part:
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> ProxyError:
+    return invalid(
+        f"The request body is over the limit of {limit} bytes.",
+        code="request_too_large",
+        status=413,
+    )

@@ -1,0 +1,41 @@
+"""For the orchestrator and for Prometheus: liveness, readiness, metrics.
+
+Live is: the process answers. Ready is: a request would have a chance, so not while leaving and not
+without credentials; the model list being late is told but is no reason (any model can be called).
+Neither shows a key, an ARN, a path or a prompt.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from proxy.endpoints.gate import Gate
+from proxy.metrics import Metrics
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+async def healthz(request: Request) -> Response:
+    return Response(b'{"status":"ok"}', media_type="application/json")
+
+
+def readyz(gate: Gate, report: Callable[[], tuple[bool, Mapping[str, object]]]) -> Endpoint:
+    """``report`` tells whether credentials are usable, and what to show of it all."""
+
+    async def endpoint(request: Request) -> Response:
+        usable, shown = report()
+        ready = usable and not gate.leaving
+        body = {"ready": ready, "leaving": gate.leaving, **shown}
+        return Response(orjson.dumps(body), 200 if ready else 503, media_type="application/json")
+
+    return endpoint
+
+
+def metrics_page(metrics: Metrics) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        page, kind = metrics.render(request.headers.get("accept", ""))
+        return Response(page, headers={"content-type": kind})
+
+    return endpoint

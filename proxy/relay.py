@@ -1,0 +1,329 @@
+"""The pump: upstream events to client bytes, and everything that must happen when nothing does.
+
+One exchange has three parts. ``Client`` is the client's end: what was sent to it, whether it is
+still there. ``Watch`` is one timer for silence: the head after the grace period, keep-alive
+comments, empty chunks, the stall of the upstream. ``Exchange`` runs the call inside one deadline
+that the timer, the client's leaving and a drain can all pull forward; so there is one way out, and
+whatever happens the upstream is closed on it.
+
+The contract (pi-ai's, and ours): once the head is out a failure is told inside the stream, never
+by a bare close, and a stream ends with exactly one of its end mark or an error. All time is one
+monotonic clock, in seconds. No per-read timeout: ``asyncio.wait_for`` around each read swallows
+cancellations on 3.11, and costs where it should cost nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from proxy.bedrock.upstream import Answer
+from proxy.dialect import Collector, Encoder
+from proxy.errors import CLIENT_CLOSED, ProxyError
+from proxy.metrics import Record
+from proxy.sse import PING
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Opener = Callable[[bool], Awaitable[Answer]]
+"""Opens the answer; ``True`` asks the question once more (``Translation.again``)."""
+
+FAREWELL: Final = 5.0
+"""Seconds that a client which does not read is given to take an error or an aside."""
+
+Cause = Literal["total", "stall", "gone", "drain"]
+
+STREAM_HEADERS: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Durations, in seconds. ``total`` covers all tries."""
+
+    grace: float
+    stall: float
+    total: float
+    keepalive: float
+    heartbeat: float
+
+
+class ClientGone(Exception):
+    """Nobody is left to answer."""
+
+
+class Client:
+    """The client's end of one exchange. ``headers`` go out with whatever is sent first.
+
+    One lock keeps whole frames whole: the pump, further choices and the timer all write.
+    """
+
+    def __init__(self, receive: Receive, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+        self._receive = receive
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()
+        self._aside: asyncio.Task[None] | None = None
+        self.headers = headers
+        self.streaming = False
+        """The head of a stream is out: the status is spoken."""
+        self.last_sent = self._loop.time()
+        self.last_chunk = self.last_sent
+
+    async def until_gone(self) -> None:
+        """Return when the client has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        """Whole chunks of the stream, or a comment; the head goes before the first of them."""
+        async with self._turn:
+            if not self.streaming:
+                self.streaming = True
+                await self._send(
+                    {
+                        "type": "http.response.start",
+                        "status": 200,
+                        "headers": [*STREAM_HEADERS, *self.headers],
+                    }
+                )
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+            self.last_sent = self._loop.time()
+            if data is not PING:  # client watchdogs count parsed chunks, not comments
+                self.last_chunk = self.last_sent
+
+    async def respond(self, status: int, body: bytes, extra: Sequence[tuple[bytes, bytes]]) -> None:
+        """A whole answer, in place of a stream."""
+        length = str(len(body)).encode()
+        head = [(b"content-type", b"application/json"), (b"content-length", length), *extra]
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": head + self.headers}
+        )
+        await self._send({"type": "http.response.body", "body": body})
+
+    def say_aside(self, data: bytes) -> None:
+        """Send ``data`` from a timer, unless a write is under way (then silence is not ours)."""
+        if not self._turn.locked() and (self._aside is None or self._aside.done()):
+            self._aside = self._loop.create_task(self.write(data))
+
+    async def settle(self) -> None:
+        """Let the timer's last words go out: only then is it known whether the status is."""
+        if self._aside is not None:
+            await asyncio.wait({self._aside}, timeout=FAREWELL)
+
+
+class Exchange:
+    """One question and its answer. ``run_*`` return nothing; how it ended stands in ``record``."""
+
+    def __init__(self, client: Client, limits: Limits, record: Record) -> None:
+        self._client = client
+        self._limits = limits
+        self._record = record
+        self._loop = asyncio.get_running_loop()
+        self._deadline: asyncio.Timeout | None = None
+        self._cause: Cause = "total"
+        self._timer: asyncio.TimerHandle | None = None
+        self._answers: list[Answer] = []
+        self._heartbeat: Callable[[], bytes] | None = None
+        self._beaten = False
+
+    def abort(self, cause: Cause) -> None:
+        """Pull the deadline forward to now, for this reason. Safe at any time, and twice."""
+        if self._deadline is not None and not self._deadline.expired():
+            self._cause = cause
+            self._deadline.reschedule(self._loop.time())
+
+    async def run(self, work: Callable[["Exchange"], Awaitable[None]]) -> None:
+        """Do ``work`` under the deadline and the watch of the client.
+
+        Raises ``ProxyError`` when the deadline or the upstream ended it, ``ClientGone`` when the
+        client did.
+        """
+        leaving = self._loop.create_task(self._watch_client())
+        try:
+            async with asyncio.timeout_at(self._record.began + self._limits.total) as deadline:
+                self._deadline = deadline
+                await work(self)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise self._ended() from None
+        finally:
+            self._deadline = None
+            if self._timer is not None:
+                self._timer.cancel()
+            leaving.cancel()
+            for answer in self._answers:
+                await answer.close()
+
+    async def _watch_client(self) -> None:
+        await self._client.until_gone()
+        self.abort("gone")
+
+    def _ended(self) -> Exception:
+        if self._cause == "gone":
+            return ClientGone()
+        if self._cause == "drain":
+            return ProxyError(
+                503, "The proxy is shutting down.", code="shutting_down", reason="drain"
+            )
+        seconds = self._limits.stall if self._cause == "stall" else self._limits.total
+        what = "Bedrock fell silent for" if self._cause == "stall" else "The answer took over"
+        return ProxyError(
+            504, f"{what} {seconds:g} seconds.", code="upstream_timeout", reason=self._cause
+        )
+
+    # -- what runs inside the deadline ------------------------------------------------------
+
+    async def stream(
+        self,
+        opener: Opener,
+        encoder_for: Callable[[], Encoder],
+    ) -> Encoder:
+        """Pump one answer to the client as a stream; the end mark is the caller's.
+
+        Asks once more when the answer turns out to be unusable before its first byte.
+        """
+        again = False
+        while True:
+            encoder = encoder_for()
+            self._watch_silence(encoder.heartbeat)
+            answer = await self._open(opener, again)
+            try:
+                await self._pump(answer, encoder)
+            except ProxyError as error:
+                pending = encoder.pending()
+                if error.retry == "once" and not again and not pending and not self._spoken:
+                    again = True
+                    await self._close(answer)
+                    continue
+                if pending:
+                    await self._write(pending)
+                raise
+            finally:
+                self._tell(encoder)
+            await self._close(answer)
+            return encoder
+
+    async def collect(self, opener: Opener, collector_for: Callable[[], Collector]) -> Collector:
+        """Fold one answer, asking once more when it turns out to be unusable."""
+        again = False
+        while True:
+            collector = collector_for()
+            answer = await self._open(opener, again)
+            try:
+                events = answer.first
+                while events:
+                    collector.add(events)
+                    events = await answer.more()
+                collector.add(())
+            except ProxyError as error:
+                if error.retry == "once" and not again:
+                    again = True
+                    await self._close(answer)
+                    continue
+                raise
+            finally:
+                self._tell(collector)
+            await self._close(answer)
+            return collector
+
+    @property
+    def _spoken(self) -> bool:
+        """A chunk has gone to the client, if only an empty one: its role is spoken."""
+        return self._record.first_write > 0 or self._beaten
+
+    async def _open(self, opener: Opener, again: bool) -> Answer:
+        answer = await opener(again)
+        self._answers.append(answer)
+        self._rearm()  # from here on the stall counts
+        return answer
+
+    async def _close(self, answer: Answer) -> None:
+        await answer.close()
+        self._answers.remove(answer)
+
+    async def _pump(self, answer: Answer, encoder: Encoder) -> None:
+        events = answer.first
+        record = self._record
+        while events:
+            data = encoder.encode(events)
+            if data:
+                await self._write(data)
+                if not record.first_content and encoder.content:
+                    record.first_content = self._client.last_sent
+            events = await answer.more()
+        data = encoder.finish_stream()
+        if data:
+            await self._write(data)
+
+    async def _write(self, data: bytes) -> None:
+        await self._client.write(data)
+        if not self._record.first_write:
+            self._record.first_write = self._client.last_sent
+
+    def _tell(self, source: Encoder | Collector) -> None:
+        """What is known of the tokens, however the answer ended."""
+        usage: Mapping[str, Any] = source.usage or {}
+        record = self._record
+        record.finish = source.finish or record.finish
+        record.input_tokens += _count(usage, "inputTokens")
+        record.output_tokens += _count(usage, "outputTokens")
+        record.cache_read_tokens += _count(usage, "cacheReadInputTokens")
+        record.cache_write_tokens += _count(usage, "cacheWriteInputTokens")
+
+    # -- silence ----------------------------------------------------------------------------
+
+    def _watch_silence(self, heartbeat: Callable[[], bytes]) -> None:
+        """From now on the client hears from us, whatever the upstream does."""
+        self._heartbeat = heartbeat
+        self._rearm()
+
+    def _rearm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tick()
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        due = [now + self._limits.keepalive]
+        for answer in self._answers:
+            ends = answer.last_read + self._limits.stall
+            if ends <= now and answer.waiting:
+                self.abort("stall")
+                return
+            # A slow client holds up the reads: that is no stall, look again soon.
+            due.append(ends if ends > now else now + min(1.0, self._limits.stall / 4))
+        if self._heartbeat is not None:
+            due += self._speak(now, self._heartbeat)
+        self._timer = self._loop.call_at(max(min(due), now + 0.001), self._tick)
+
+    def _speak(self, now: float, heartbeat: Callable[[], bytes]) -> list[float]:
+        """Say what is due to be said; when to look again."""
+        client, limits = self._client, self._limits
+        if not client.streaming:
+            grace_ends = self._record.began + limits.grace
+            if now < grace_ends:
+                return [grace_ends]
+            client.say_aside(PING)
+        elif now - client.last_chunk >= limits.heartbeat:
+            self._beaten = True
+            client.say_aside(heartbeat())
+        elif now - client.last_sent >= limits.keepalive:
+            client.say_aside(PING)
+        else:
+            return [client.last_sent + limits.keepalive, client.last_chunk + limits.heartbeat]
+        return [now + min(limits.keepalive, limits.heartbeat) / 4]
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def gone(record: Record) -> None:
+    """Mark ``record`` as ended by the client."""
+    record.status, record.code = CLIENT_CLOSED, "client_disconnected"

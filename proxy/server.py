@@ -1,0 +1,192 @@
+"""The HTTP server: uvicorn, with the deadlines and the manner of stopping that it lacks.
+
+``Connection`` gives a sender a limited time (and a limited size) for its head and a time in
+proportion to its length for its body; uvicorn itself waits for ever. ``Server`` stops in the order
+that load balancers need: not ready at once, still listening for a while, then no new connections,
+and what still runs at the end is told so inside its stream.
+
+Source: uvicorn's ``HttpToolsProtocol`` and ``Server``; the promises stand in the README.
+"""
+
+import asyncio
+import contextlib
+import resource
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS: Final = 15.0
+HEAD_BYTES: Final = 64 * 1024
+BODY_SECONDS: Final = 30.0
+BODY_RATE: Final = 64 * 1024
+"""Slowest pace of a body, in bytes per second, beyond ``BODY_SECONDS``."""
+KEEP_ALIVE: Final = 75
+"""Seconds an idle connection is kept: above a load balancer's idle time (60 s on an ALB)."""
+_REFUSED: Final = (
+    b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":%b}}'
+)
+
+
+class Connection(HttpToolsProtocol):
+    """One client connection, with deadlines for what it sends."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._head_size = 0
+        self._in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            if not self._head_size:
+                self._arm(HEAD_SECONDS)
+            self._head_size += len(data)
+        super().data_received(data)
+        # A body may share the read with its head; only a head that is still unfinished counts.
+        if self._in_head and self._head_size > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(b"431 Request Header Fields Too Large", b"The request head is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_size = False, 0
+        before: Any = self.cycle
+        waiting_in_line = before is not None and not before.response_complete
+        super().on_headers_complete()
+        self._disarm()
+        if not waiting_in_line:  # else reading is paused by us, and not slow
+            self._arm(BODY_SECONDS + self._declared_length() / BODY_RATE)
+
+    def on_message_complete(self) -> None:
+        self._disarm()
+        self._in_head = True
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's answer to what is no HTTP, in the envelope of every other error."""
+        self._refuse(b"400 Bad Request", msg.encode("ascii", "replace"))
+
+    def _refuse(self, status: bytes, message: bytes) -> None:
+        body = _REFUSED % (message, b"null")
+        self.transport.write(
+            b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%b" % (status, len(body), body)
+        )
+        self.transport.close()
+
+    def _declared_length(self) -> int:
+        for name, value in self.headers:
+            if name == b"content-length" and value.isdigit():
+                return int(value[:12])
+        return 0
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(seconds, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """A server that leaves politely: ``stop`` is awaited once, before the listeners close."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        leave: Callable[[], Coroutine[Any, Any, None]],
+        drain: Callable[[], Coroutine[Any, Any, None]],
+        reload: Callable[[], None],
+        ready: Callable[[str], None],
+    ) -> None:
+        super().__init__(config)
+        self._leave = leave
+        self._drain = drain
+        self._reload = reload
+        self._ready = ready
+        self._stopping: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not main thread
+            self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        await super().startup(sockets)
+        if self.started and self.servers:
+            bound = self.servers[0].sockets[0].getsockname()
+            self._ready(_url(bound[0], bound[1]))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal asks to leave, the second one ends at once."""
+        if self._stopping is not None or self._loop is None:
+            self.should_exit = self.force_exit = True
+            return
+        self._loop.call_soon_threadsafe(self.stop)
+
+    def stop(self) -> None:
+        """Begin to leave. Only on the server's own loop."""
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+
+    async def _stop(self) -> None:
+        await self._leave()
+        self.should_exit = True
+        await self._drain()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.force_exit:
+            for connection in tuple(self.server_state.connections):
+                connection.transport.abort()
+        await super().shutdown(sockets)
+
+
+def configure(app: Any, host: str, port: int, drain_timeout: float) -> uvicorn.Config:
+    """uvicorn's configuration for this house; ``drain_timeout`` in seconds."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=KEEP_ALIVE,
+        # The drain ends every answer by itself; this is only the net below it.
+        timeout_graceful_shutdown=int(drain_timeout) + 8,
+    )
+
+
+def raise_descriptor_limit() -> None:
+    """As many sockets as the operator's hard limit allows; the usual soft one is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
