@@ -1,0 +1,113 @@
+"""A tool call's ``arguments`` (a JSON string, as models wrote it) as Converse's ``input`` object.
+
+Clients echo a model's arguments back verbatim, broken ones too: cut off at a token limit, two
+objects run together, prose after the brace. Converse takes nothing but an object, so what can be
+read is repaired and what cannot is carried as text; the conversation goes on and the note says so.
+Source: OpenAI API reference (``arguments`` "may not always be valid JSON"); service model,
+``ToolUseBlock.input``.
+"""
+
+import json
+from typing import Final
+
+import orjson
+
+from proxy.converse.types import Json
+from proxy.openai.chat.notes import Notes
+
+WRAPPED: Final = "input"
+"""The key under which a value that is no object travels; a custom tool's text too."""
+UNREADABLE: Final = "_raw"
+
+_TOKEN: Final = "tool_calls.arguments:emulated"
+_CLOSERS: Final = {"{": "}", "[": "]"}
+
+
+def arguments_to_input(arguments: Json, path: str, notes: Notes) -> dict[str, Json]:
+    """The arguments as an object. Nothing sent, null and blank mean ``{}``.
+
+    Raises ``ProxyError`` 400 naming ``path`` only in strict mode, where a repair was needed.
+    """
+    if isinstance(arguments, str):
+        if not arguments or arguments.isspace():
+            return {}
+        try:
+            value = orjson.loads(arguments)
+        except orjson.JSONDecodeError:
+            return _repaired(arguments, path, notes)
+    else:
+        value = arguments
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return value
+    notes.add(_TOKEN, path, "The arguments are no JSON object.")
+    return {WRAPPED: value}
+
+
+def _repaired(text: str, path: str, notes: Notes) -> dict[str, Json]:
+    notes.add(_TOKEN, path, "The arguments are no valid JSON.")
+    found = _leading_object(text)
+    if found is None:
+        found = _closed(text)
+    return {UNREADABLE: text} if found is None else found
+
+
+def _leading_object(text: str) -> dict[str, Json] | None:
+    """The first object in front of whatever follows; of ``{}{"a":1}`` the one with content."""
+    decoder = json.JSONDecoder(parse_constant=_refuse)
+    found: dict[str, Json] | None = None
+    position = 0
+    try:
+        while not found:
+            while position < len(text) and text[position].isspace():
+                position += 1
+            value, position = decoder.raw_decode(text, position)
+            if not isinstance(value, dict) or not _encodable(value):
+                break
+            found = value
+    except (ValueError, RecursionError):
+        return found
+    return found
+
+
+def _closed(text: str) -> dict[str, Json] | None:
+    """An object that was cut off, its open strings and brackets closed."""
+    closers: list[str] = []
+    in_string = escaped = False
+    for character in text:
+        if in_string:
+            in_string = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            in_string, escaped = True, False
+        elif character in _CLOSERS:
+            closers.append(_CLOSERS[character])
+        elif closers and character == closers[-1]:
+            closers.pop()
+    if not closers:
+        return None
+    if in_string:
+        text = (text[:-1] if escaped else text) + '"'
+    ends = "".join(reversed(closers))
+    stem = text.rstrip()
+    for attempt in (stem, stem.rstrip(","), f"{stem}null", f"{stem}:null"):
+        try:
+            value = orjson.loads(attempt + ends)
+        except orjson.JSONDecodeError:
+            continue
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def _encodable(value: Json) -> bool:
+    """Whether orjson will write it: no lone surrogate, no integer beyond 64 bits."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return True
+
+
+def _refuse(word: str) -> Json:
+    raise ValueError(f"{word} is no JSON")

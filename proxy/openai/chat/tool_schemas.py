@@ -1,0 +1,320 @@
+"""JSON schemas of tools, made legal for the family that is to read them.
+
+``tool_schema`` repairs what services refuse outright (a missing top-level object, top-level
+combinators, draft-4 and draft-7 leftovers, references where a family follows none) and leaves all
+else to the model: a tool's schema is guidance. Constrained decoding wants more, see
+``closed_schemas.py``. ``shape_of`` goes the other way, from recorded arguments to a schema.
+
+All are pure, keep key order and are idempotent, so prompt caches see the same bytes each time.
+Sources: JSON Schema 2020-12 (and drafts 3 to 7 for what is repaired); Anthropic's tool use pages
+for property names and combinators; per-family rules are field reports (``Traits``).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from proxy.catalog.model import Traits
+from proxy.converse.types import Json
+from proxy.errors import invalid
+from proxy.openai.chat.notes import Notes
+
+Schema = dict[str, Json]
+
+_MAX_DEPTH: Final = 64
+_MAX_NODES: Final = 20_000
+"""Inlining references multiplies; a schema that grows past this keeps its rest open."""
+
+_TYPES: Final = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
+_ONE: Final = frozenset(
+    {
+        "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames",
+        "unevaluatedItems", "unevaluatedProperties", "contentSchema", "additionalItems",
+    }
+)  # fmt: skip
+_MAPS: Final = frozenset(
+    {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
+)
+_LISTS: Final = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_VALUES: Final = frozenset({"default", "const", "enum", "examples", "example"})
+"""Keywords whose value is data, not schema."""
+_ANNOTATIONS: Final = frozenset(
+    {"$schema", "$id", "$comment", "$anchor", "title", "description", "examples", "example"}
+)
+_TOP_KEPT: Final = frozenset({"type", "properties", "required", "additionalProperties"})
+_PROPERTY_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+_LOOKAROUND: Final = re.compile(r"\(\?<?[=!]")
+
+
+def tool_schema(parameters: Json, traits: Traits, path: str, notes: Notes) -> Schema:
+    """A function's ``parameters`` as ``inputSchema.json``: an object schema this family takes.
+
+    Absent, null, true and {} mean a tool without arguments. Raises ``ProxyError`` 400 naming
+    ``path`` for what is no object schema. What had to be loosened is noted as ``tools.parameters``.
+    """
+    if parameters is None or parameters is True:
+        parameters = {}
+    if not isinstance(parameters, Mapping):
+        raise invalid("A tool's parameters must be a JSON schema object.", path, "invalid_type")
+    schema = _Cleaner(dict(parameters), traits, path, notes).cleaned()
+    return _object_on_top(schema, traits, path, notes)
+
+
+def shape_of(values: Sequence[Json]) -> Schema:
+    """The schema that all these values fit, as far as their JSON types tell; {} if none does."""
+    objects = [value for value in values if isinstance(value, Mapping)]
+    lists = [value for value in values if isinstance(value, list)]
+    if values and len(objects) == len(values):
+        names = dict.fromkeys(name for value in objects for name in value)
+        return {
+            "type": "object",
+            "properties": {
+                name: shape_of([value[name] for value in objects if name in value])
+                for name in names
+            },
+        }
+    if values and len(lists) == len(values):
+        entries = [entry for value in lists for entry in value]
+        return {"type": "array", "items": shape_of(entries)} if entries else {"type": "array"}
+    kinds = sorted({_kind(value) for value in values})
+    if kinds == ["integer", "number"]:
+        kinds = ["number"]
+    if len(kinds) == 2 and "null" in kinds:
+        return {"type": kinds if kinds[1] == "null" else kinds[::-1]} if _flat(kinds) else {}
+    return {"type": kinds[0]} if len(kinds) == 1 and _flat(kinds) else {}
+
+
+class _Cleaner:
+    """One pass over one tool's schema."""
+
+    def __init__(self, root: Schema, traits: Traits, path: str, notes: Notes) -> None:
+        self._root = root
+        self._traits = traits
+        self._path = path
+        self._notes = notes
+        self._nodes = 0
+
+    def cleaned(self) -> Schema:
+        schema = self._node(self._root, 0, ())
+        if not self._traits.schema_refs:
+            schema.pop("$defs", None)
+            schema.pop("definitions", None)
+        return schema
+
+    def _node(self, schema: Json, depth: int, within: tuple[str, ...]) -> Schema:
+        if depth > _MAX_DEPTH:
+            raise invalid("The schema is nested too deeply.", self._path)
+        self._nodes += 1
+        if schema is True or schema is None:
+            return {}
+        if schema is False:
+            return {"not": {}}
+        if not isinstance(schema, Mapping):
+            raise invalid(
+                "A JSON schema must be an object or a boolean.", self._path, "invalid_type"
+            )
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and (depth == 0 or not self._traits.schema_refs):
+            return self._inlined(schema, reference, depth, within)
+        out: Schema = {}
+        for key, value in schema.items():
+            self._keyword(out, key, value, depth, within)
+        return _modern(out)
+
+    def _keyword(
+        self, out: Schema, key: str, value: Json, depth: int, within: tuple[str, ...]
+    ) -> None:
+        if key in _VALUES:
+            out[key] = value
+        elif value is None:
+            return  # frameworks write null for "not set"
+        elif key in _MAPS:
+            named = self._map(key, value, depth, within)
+            if named is not None:
+                out[key] = named
+        elif key in _LISTS and isinstance(value, list):
+            out[key] = [self._node(entry, depth + 1, within) for entry in value]
+        elif key == "items" and isinstance(value, list):  # a tuple, as draft 7 wrote it
+            out["prefixItems"] = [self._node(entry, depth + 1, within) for entry in value]
+        elif key in _ONE:
+            keep = isinstance(value, bool) and key != "items"
+            out[key] = value if keep else self._node(value, depth + 1, within)
+        else:
+            self._plain(out, key, value)
+
+    def _map(
+        self, key: str, value: Json, depth: int, within: tuple[str, ...]
+    ) -> dict[str, Schema] | None:
+        if not isinstance(value, Mapping):
+            raise invalid(f"{key} must be an object.", self._path, "invalid_type")
+        if key in ("$defs", "definitions") and not self._traits.schema_refs:
+            return None
+        return {name: self._node(entry, depth + 1, within) for name, entry in value.items()}
+
+    def _plain(self, out: Schema, key: str, value: Json) -> None:
+        if key == "pattern" and self._unreadable(value):
+            self._note("dropped", "This model's schemas take no look-around in a pattern.")
+        elif key == "type" and not _is_type(value):
+            self._note("dropped", "The schema names a type that JSON does not have.")
+        elif key == "required":
+            if isinstance(value, list):  # draft 3 wrote a boolean into the property itself
+                out[key] = [name for name in value if isinstance(name, str)]
+        else:
+            out[key] = value
+
+    def _unreadable(self, pattern: Json) -> bool:
+        if self._traits.schema_lookaround or not isinstance(pattern, str):
+            return False
+        return _LOOKAROUND.search(pattern) is not None
+
+    def _inlined(
+        self, schema: Mapping[str, Json], reference: str, depth: int, within: tuple[str, ...]
+    ) -> Schema:
+        """The referenced schema in place; what stands beside ``$ref`` is laid over it."""
+        target = _pointed_at(self._root, reference)
+        if target is None or reference in within or self._nodes > _MAX_NODES:
+            self._note("emulated", "A reference in the schema cannot be followed for this model.")
+            target = {}
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        if isinstance(target, Mapping):
+            return self._node({**target, **beside}, depth + 1, (*within, reference))
+        return self._node(beside or target, depth + 1, (*within, reference))
+
+    def _note(self, what: str, message: str) -> None:
+        self._notes.add(f"tools.parameters:{what}", self._path, message)
+
+
+def _modern(schema: Schema) -> Schema:
+    """Draft-4 boolean bounds in today's words."""
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        flag = schema.get(exclusive)
+        if isinstance(flag, bool):
+            del schema[exclusive]
+            if flag and bound in schema:
+                schema[exclusive] = schema.pop(bound)
+    return schema
+
+
+def _is_type(value: Json) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(one, str) and one in _TYPES for one in value)
+    return isinstance(value, str) and value in _TYPES
+
+
+def _pointed_at(root: Schema, reference: str) -> Json:
+    """What a reference within the document points at; ``None`` if it leaves it or dangles."""
+    if not reference.startswith("#"):
+        return None
+    target: Json = root
+    for step in reference.lstrip("#").split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        if not isinstance(target, Mapping) or step not in target:
+            return None
+        target = target[step]
+    return target
+
+
+def _object_on_top(schema: Schema, traits: Traits, path: str, notes: Notes) -> Schema:
+    schema = _uncombined(schema, path, notes)
+    if not _may_be_object(schema):
+        raise invalid("A tool's parameters must be of type object.", f"{path}.type")
+    top = {"type": "object", **schema}
+    top["type"] = "object"
+    top["properties"] = schema.get("properties", {})
+    if not traits.schema_any_name:
+        _legal_property_names(top, path, notes)
+    if traits.schema_top_strict:
+        lost = top.keys() - _TOP_KEPT - _ANNOTATIONS
+        if lost:
+            notes.add(
+                "tools.parameters:dropped", path, "This model's schemas take no such keyword."
+            )
+        top = {key: value for key, value in top.items() if key in _TOP_KEPT}
+    return top
+
+
+def _may_be_object(schema: Schema) -> bool:
+    kind = schema.get("type", "object")
+    return kind == "object" or (isinstance(kind, list) and "object" in kind)
+
+
+def _uncombined(schema: Schema, path: str, notes: Notes) -> Schema:
+    """Top-level anyOf, oneOf and allOf as one object: all properties, what every branch needs."""
+    branches: list[tuple[str, list[Schema]]] = [
+        (key, schema[key])
+        for key in ("allOf", "anyOf", "oneOf")
+        if isinstance(schema.get(key), list)
+    ]
+    if not branches:
+        return schema
+    notes.add(
+        "tools.parameters:merged", path, "Top-level schema combinators are merged into one object."
+    )
+    merged = {key: value for key, value in schema.items() if key not in ("allOf", "anyOf", "oneOf")}
+    properties = dict(merged.get("properties", {}))
+    required = list(merged.get("required", ()))
+    for key, options in branches:
+        objects = [one for one in options if _may_be_object(one)]
+        for one in objects:
+            for name, value in one.get("properties", {}).items():
+                properties.setdefault(name, value)
+        required += _needed(key, objects)
+    merged["type"] = "object"
+    merged["properties"] = properties
+    if required:
+        merged["required"] = list(dict.fromkeys(required))
+    return merged
+
+
+def _needed(key: str, options: list[Schema]) -> list[str]:
+    lists = [list(one.get("required", ())) for one in options]
+    if key == "allOf":
+        return [name for names in lists for name in names]
+    return [name for name in lists[0] if all(name in names for names in lists)] if lists else []
+
+
+def _legal_property_names(top: Schema, path: str, notes: Notes) -> None:
+    """Leave out optional properties whose names this family refuses, at any depth."""
+    for node in _objects(top):
+        for name in [n for n in node["properties"] if not _PROPERTY_NAME.fullmatch(n)]:
+            if name in node.get("required", ()):
+                raise invalid(
+                    "This model takes property names of letters, digits, '_', '.', '-' (1-64) "
+                    f"only, and a required property is named {name!r}.",
+                    f"{path}.properties",
+                )
+            notes.add("tools.parameters:dropped", path, f"The property {name!r} has no legal name.")
+            node["properties"] = {k: v for k, v in node["properties"].items() if k != name}
+
+
+def _objects(node: Json) -> list[Schema]:
+    """Every schema with properties, outermost first."""
+    if not isinstance(node, dict):
+        return []
+    found = [node] if isinstance(node.get("properties"), dict) else []
+    for child in _children(node):
+        found += _objects(child)
+    return found
+
+
+def _children(node: Schema) -> list[Json]:
+    children: list[Json] = [node[key] for key in node if key in _ONE]
+    for key, value in node.items():
+        if key in _MAPS and isinstance(value, dict):
+            children += value.values()
+        elif key in _LISTS and isinstance(value, list):
+            children += value
+    return children
+
+
+def _kind(value: Json) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    names = ((int, "integer"), (float, "number"), (str, "string"), (list, "array"))
+    if value is None:
+        return "null"
+    return next((name for python, name in names if isinstance(value, python)), "object")
+
+
+def _flat(kinds: list[str]) -> bool:
+    return not {"array", "object"} & set(kinds)
