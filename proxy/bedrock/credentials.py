@@ -185,13 +185,13 @@ class Credentials:
         """See ``Authorizer.renew``. Corrects the clock, else asks the sources anew."""
         if self._set_clock(error, sent):
             return True
-        if sent is None and self._clock() - self._changed < _HELD:
-            return True  # very likely refused for what another request has just set right
         used = self._mark_of(sent)
         if used != self._mark_of(None):
             return True
+        # Not knowing what it was signed with, it may be what another request has just set right.
+        recent = sent is None and self._clock() - self._changed < _HELD
         if self._clock() - self._held < _HELD:
-            return False
+            return recent
         # A look that was already under way may have read the old file: then look once more.
         for _ in range(2):
             under_way = self._flight is not None and not self._flight.done()
@@ -201,7 +201,7 @@ class Credentials:
             if not under_way:
                 break
         self._held = self._clock()
-        return False
+        return recent
 
     def state(self) -> State:
         keys, error = self._keys, self._error

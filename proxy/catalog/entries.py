@@ -1,0 +1,116 @@
+"""A model as the catalog holds it, and what the operator decided about the catalog. Pure values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+Kind = Literal[
+    "foundation", "profile", "application", "provisioned", "deployment", "imported",
+    "marketplace", "manual",
+]  # fmt: skip
+
+Summary = Mapping[str, Any]
+"""One element of an AWS listing, as it came over the wire. Every key may be missing or null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One callable thing. ``id`` is what a client sends, ``call`` what goes into the path; they
+    differ where ``call`` is an ARN, which would show the account.
+
+    ``region``: where it was found, ``None`` is the runtime's own. ``on_demand``: Bedrock takes
+    the id itself (a foundation model may want a profile). ``geography``: a profile's prefix.
+    Not ``known``: neither a listing nor our table has heard of it.
+    Limits in tokens, ``None`` where unknown.
+    """
+
+    id: str
+    call: str
+    kind: Kind
+    foundation: str
+    name: str = ""
+    provider: str = ""
+    region: str | None = None
+    geography: str = ""
+    architecture: str | None = None
+    listed: bool = False
+    known: bool = True
+    on_demand: bool = True
+    streaming: bool = True
+    system: bool = True
+    lifecycle: str = "ACTIVE"
+    created: int = 0
+    inputs: tuple[str, ...] = ("text",)
+    outputs: tuple[str, ...] = ("text",)
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    reasoning: bool = False
+    tools: bool = True
+    cost: Mapping[str, float] | None = None
+    firm_output: bool = False
+    """The operator gave ``max_output_tokens``: a caller's larger wish is lowered to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManualModel:
+    """A model that the operator wrote down; what is set wins over discovery and tables.
+
+    ``cost`` is per million tokens (input, output, cache_read, cache_write). ``foundation`` tells
+    the family of an opaque ARN.
+    """
+
+    id: str
+    name: str | None = None
+    reasoning: bool | None = None
+    input: tuple[str, ...] | None = None
+    cost: Mapping[str, float] | None = None
+    context_window: int | None = None
+    max_tokens: int | None = None
+    tools: bool | None = None
+    region: str | None = None
+    foundation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the operator decided. ``regions``: the runtime's own first, then where else models may
+    be called. ``geographies``: the residency policy, allowed profile prefixes in order;
+    ``None``: each region's own first, then ``global``."""
+
+    regions: tuple[str, ...] = ("us-east-1",)
+    provider_filter: tuple[str, ...] = ()
+    include_legacy: bool = False
+    default_context_window: int = 32_000
+    default_max_tokens: int = 4_096
+    geographies: tuple[str, ...] | None = None
+    manual: tuple[ManualModel, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    default_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one region's control plane listed. A source that was denied is empty.
+
+    ``geographies``: profile prefixes of this region in the order of preference.
+    """
+
+    region: str
+    geographies: tuple[str, ...] = ()
+    foundation_models: tuple[Summary, ...] = ()
+    system_profiles: tuple[Summary, ...] = ()
+    application_profiles: tuple[Summary, ...] = ()
+    provisioned: tuple[Summary, ...] = ()
+    custom_models: tuple[Summary, ...] = ()
+    deployments: tuple[Summary, ...] = ()
+    imported: tuple[Summary, ...] = ()
+    marketplace: tuple[Summary, ...] = ()
+
+
+class Learned(NamedTuple):
+    """What a Get call said of an opaque ARN: the foundation model behind it, "" if unknown."""
+
+    foundation: str
+    architecture: str | None = None
+    geography: str = ""

@@ -1,0 +1,303 @@
+"""The catalog: a client's name to a ``Model``, and what a listing shows. Pure and immutable.
+
+A name is looked up as it is, then as an alias, then without the route words of other gateways.
+A model that only answers under an inference profile is called under the best allowed one. A name
+that nobody knows is tried as it stands, since discovery may be forbidden or late; Bedrock's refusal
+then becomes a 404 that names the nearest ids.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Final
+
+from proxy.catalog.entries import Entry, Learned, Options
+from proxy.catalog.families import bare, describe, foundation_of, traits_for
+from proxy.catalog.model import Model, Traits
+from proxy.catalog.names import check_name, geography_of, no_model, parse_arn, strip_route
+from proxy.errors import ProxyError, invalid
+
+OTHER: Final = "other"
+"""The metrics' label of a model that the catalog does not know."""
+
+LOOKED_UP: Final = frozenset(
+    {"application-inference-profile", "provisioned-model", "custom-model",
+     "custom-model-deployment", "imported-model", "prompt-router", "default-prompt-router"}
+)  # fmt: skip
+"""ARN resource types that do not say which foundation model is behind them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What is known of models at one moment. Build it with ``listing.build``.
+
+    ``entries`` by id, ``calls`` their ids by what is called (where that differs), ``profiles``
+    the system-defined ones by foundation id in the regions' order, ``geographies`` by region,
+    ``discovered`` the regions whose foundation models were listed, ``learned`` by ARN.
+    """
+
+    options: Options
+    entries: Mapping[str, Entry]
+    calls: Mapping[str, str]
+    profiles: Mapping[str, tuple[Entry, ...]]
+    geographies: Mapping[str, tuple[str, ...]]
+    discovered: frozenset[str]
+    learned: Mapping[str, Learned]
+
+    def list(self) -> tuple[Mapping[str, object], ...]:
+        """What ``GET /v1/models`` shows: aliases first, then by id."""
+        aliases = (self.find(alias) for alias in self.options.aliases)
+        shown = sorted((e for e in self.entries.values() if e.listed), key=lambda e: e.id)
+        taken = self.options.aliases.keys()
+        rows = [self._view(entry.id, entry) for entry in shown if entry.id not in taken]
+        return (*(alias for alias in aliases if alias is not None), *rows)
+
+    def find(self, name: str) -> Mapping[str, object] | None:
+        """The row of one model, shown or not; ``None`` if the catalog does not know it."""
+        try:
+            model = self.resolve(name)
+        except ProxyError:
+            return None
+        return model.details if model.label != OTHER else None
+
+    def resolve(self, name: str) -> Model:
+        """What to call for a client's model name; ``""`` is an absent one.
+
+        Raises ``ProxyError``: 404 for a name that cannot be a model's or a region not served,
+        403 for a profile outside the residency policy, 400 for none without a default.
+        """
+        target, region = self._target(name)
+        entry = self._entry(target)
+        through = self._through_profile(target, entry)
+        entry = through or entry or self._untold(target)
+        self._check_residency(name, entry.geography)
+        call = target if target.startswith("arn:") and through is None else entry.call
+        return Model(
+            name=name or self.options.default_model or "",
+            id=call,
+            foundation=entry.foundation,
+            label=_label(entry),
+            traits=_traits(entry),
+            region=region or self._arn_region(call) or entry.region,
+            details=self._view(name or entry.id, entry),
+        )
+
+    def needs_lookup(self, name: str) -> str | None:
+        """The opaque ARN that ``name`` stands for and of which nothing is known yet, so that
+        ``Discovery.lookup`` may ask once; ``None`` in all other cases."""
+        try:
+            target, _ = self._target(name)
+        except ProxyError:
+            return None
+        arn = parse_arn(target)
+        if arn is None or arn.kind not in LOOKED_UP or arn.region not in self.options.regions:
+            return None
+        known = target in self.learned or self._entry(target) is not None
+        return None if known else target
+
+    def learn(self, arn: str, learned: Learned) -> "Catalog":
+        """This catalog with one more ARN told."""
+        return replace(self, learned={**self.learned, arn: learned})
+
+    def nearest(self, name: str) -> tuple[str, ...]:
+        """Up to three listed names that resemble ``name``, the best first."""
+        names: dict[str, list[str]] = {}
+        for alias in self.options.aliases:
+            names.setdefault(alias.lower(), []).append(alias)
+        for entry in self.entries.values():
+            if entry.listed:
+                names.setdefault(bare(entry.id).lower(), []).append(entry.id)
+        wanted = bare(strip_route(name[:200])[0]).lower()
+        close = get_close_matches(wanted, names, n=3, cutoff=0.5)
+        return tuple(dict.fromkeys(found for key in close for found in sorted(names[key])))[:3]
+
+    def not_found(self, name: str, why: str = "Bedrock does not know it") -> ProxyError:
+        """The 404 of a name that was tried in vain, with the nearest ids."""
+        return no_model(name, why, self.nearest(name))
+
+    def _target(self, name: str) -> tuple[str, str | None]:
+        """The name to look up and the region that a route named."""
+        aliases = self.options.aliases
+        if name in aliases:
+            name = aliases[name]
+        elif self._takes_default(name):
+            if not self.options.default_model:
+                raise invalid("a model must be named", "model", "missing_required_parameter")
+            name = self.options.default_model
+            name = aliases.get(name, name)
+        if name in self.entries:
+            return name, None
+        check_name(name)
+        target, region = strip_route(name)
+        check_name(target)
+        if region is not None and region not in self.options.regions:
+            raise no_model(name, f"the region {region} is not served")
+        own = self.options.regions[0]
+        return aliases.get(target, target), None if region == own else region
+
+    def _takes_default(self, name: str) -> bool:
+        if not name:
+            return True
+        return bool(
+            self.options.default_model and name.startswith("gpt-") and name not in self.entries
+        )
+
+    def _entry(self, target: str) -> Entry | None:
+        """The entry of an id or an ARN."""
+        if (entry := self.entries.get(target)) is not None:
+            return entry
+        arn = parse_arn(target)
+        if arn is None:
+            return None
+        if arn.kind in ("foundation-model", "inference-profile"):
+            return self.entries.get(arn.rest)
+        return self.entries.get(self.calls.get(target, ""))
+
+    def _untold(self, target: str) -> Entry:
+        """A model that no listing told of: tried, with what its name or a Get call says."""
+        learned = self.learned.get(target, Learned(foundation_of(target)))
+        foundation = learned.foundation
+        known = describe(foundation)
+        return Entry(
+            id=target,
+            call=target,
+            kind="foundation",
+            foundation=foundation,
+            name=target,
+            architecture=learned.architecture,
+            geography=learned.geography or geography_of(target, foundation),
+            known=known.context_window is not None,
+            context_window=known.context_window,
+            max_output_tokens=known.max_output_tokens,
+            inputs=known.input_modalities,
+            outputs=("embedding",) if known.mode == "embedding" else ("text",),
+            reasoning=known.reasoning,
+            tools=known.tools,
+        )
+
+    def _through_profile(self, target: str, entry: Entry | None) -> Entry | None:
+        """``entry`` as it is called under a profile, if that is how it must be called."""
+        unlisted = entry is None or (entry.kind == "manual" and entry.call == entry.foundation)
+        if entry is not None and entry.on_demand and not unlisted:
+            return None
+        foundation = entry.foundation if entry is not None else target
+        if entry is None and foundation_of(target) != target:
+            return None
+        if (profile := self._listed_profile(foundation)) is not None:
+            return replace(
+                entry or profile,
+                call=profile.call,
+                geography=profile.geography,
+                region=profile.region,
+            )
+        geography = self._guess_geography(foundation, certain=not unlisted)
+        if geography is None:
+            return None
+        call = f"{geography}.{foundation}"
+        return replace(entry or self._untold(foundation), call=call, geography=geography)
+
+    def _listed_profile(self, foundation: str) -> Entry | None:
+        """The first allowed profile: by region, then by the policy's order of geographies."""
+        found = self.profiles.get(foundation, ())
+        for region in self.options.regions:
+            here = None if region == self.options.regions[0] else region
+            for geography in self._order(region):
+                for entry in found:
+                    if entry.region == here and entry.geography == geography:
+                        return entry
+        return None
+
+    def _guess_geography(self, foundation: str, certain: bool) -> str | None:
+        """A profile's prefix from our table, where the listings could not be had.
+
+        ``certain``: the model is known to want a profile. Else that is guessed from its having a
+        ``global`` one, which models with on-demand use do not have (not documented; listing of
+        December 2025).
+        """
+        own = self.options.regions[0]
+        prefixes = describe(foundation).profile_prefixes
+        if foundation in self.profiles:
+            return None  # the listings were had, and the policy allows none of theirs
+        if not certain and (own in self.discovered or "global" not in prefixes):
+            return None
+        return next((geo for geo in self._order(own) if geo in prefixes), None)
+
+    def _order(self, region: str) -> tuple[str, ...]:
+        if self.options.geographies is not None:
+            return self.options.geographies
+        return (*self.geographies.get(region, ()), "global")
+
+    def _check_residency(self, name: str, geography: str) -> None:
+        policy = self.options.geographies
+        if policy is not None and geography and geography not in policy:
+            raise ProxyError(
+                403,
+                f"The model {name!r} may run in the geography {geography!r}, which this proxy's"
+                f" residency policy does not allow.",
+                type="permission_error",
+                code="model_not_allowed",
+                param="model",
+            )
+
+    def _arn_region(self, call: str) -> str | None:
+        """An ARN's region if models may be called there; ``None`` for the runtime's own."""
+        arn = parse_arn(call)
+        served = self.options.regions[1:]
+        return arn.region if arn is not None and arn.region in served else None
+
+    def _view(self, name: str, entry: Entry) -> Mapping[str, object]:
+        provider = entry.provider or entry.foundation.partition(".")[0]
+        return MappingProxyType(
+            {
+                "id": name,
+                "created": entry.created,
+                "owned_by": provider.lower().replace(" ", "-") or "aws",
+                "name": entry.name or name,
+                "context_window": entry.context_window or self.options.default_context_window,
+                "max_output_tokens": entry.max_output_tokens or self.options.default_max_tokens,
+                "limits_known": entry.context_window is not None,
+                "input_modalities": entry.inputs,
+                "output_modalities": entry.outputs,
+                "reasoning": entry.reasoning,
+                "tools": entry.tools,
+                "streaming": entry.streaming,
+                "lifecycle": entry.lifecycle,
+                "kind": entry.kind,
+                "foundation": entry.foundation,
+                "profile": _profile(entry),
+                "provider": provider,
+                "region": entry.region or self.options.regions[0],
+                "cost": entry.cost,
+            }
+        )
+
+
+def _profile(entry: Entry) -> str | None:
+    """The id of the profile that will be used; ``None`` if none will."""
+    if entry.kind == "application" or entry.call.startswith("arn:"):
+        return entry.id if entry.kind in ("application", "profile") else None
+    return entry.call if entry.geography else None
+
+
+def _label(entry: Entry) -> str:
+    """An id of the catalog that shows no account: opaque ones are counted under their model."""
+    if not entry.known:
+        return OTHER
+    return (entry.foundation or entry.kind) if entry.call.startswith("arn:") else entry.call
+
+
+def _traits(entry: Entry) -> Traits:
+    """The family's facts, narrowed by what a listing or the operator said."""
+    traits = traits_for(entry.foundation, entry.architecture)
+    output, firm = traits.max_output_tokens or entry.max_output_tokens, traits.clamp_output
+    if entry.firm_output:
+        output, firm = entry.max_output_tokens, True
+    return replace(
+        traits,
+        stream=traits.stream and entry.streaming,
+        system=traits.system and entry.system,
+        context_window=entry.context_window or traits.context_window,
+        max_output_tokens=output,
+        clamp_output=firm,
+    )
