@@ -10,6 +10,8 @@ Kind = Literal[
     "marketplace", "manual",
 ]  # fmt: skip
 
+Access = Literal["on_demand", "profile", "provisioned"]
+
 Summary = Mapping[str, Any]
 """One element of an AWS listing, as it came over the wire. Every key may be missing or null."""
 
@@ -19,8 +21,9 @@ class Entry:
     """One callable thing. ``id`` is what a client sends, ``call`` what goes into the path; they
     differ where ``call`` is an ARN, which would show the account.
 
-    ``region``: where it was found, ``None`` is the runtime's own. ``on_demand``: Bedrock takes
-    the id itself (a foundation model may want a profile). ``geography``: a profile's prefix.
+    ``region``: where it was found, ``None`` is the runtime's own. ``access``: whether
+    Bedrock takes the id itself, wants a profile, or serves it from provisioned throughput only.
+    ``geography``: a profile's prefix.
     Not ``known``: neither a listing nor our table has heard of it.
     Limits in tokens, ``None`` where unknown.
     """
@@ -36,7 +39,7 @@ class Entry:
     architecture: str | None = None
     listed: bool = False
     known: bool = True
-    on_demand: bool = True
+    access: Access = "on_demand"
     streaming: bool = True
     system: bool = True
     lifecycle: str = "ACTIVE"

@@ -18,7 +18,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from proxy.catalog.entries import Entry, Learned, Listing, ManualModel, Options, Summary
+from proxy.catalog.entries import Access, Entry, Learned, Listing, ManualModel, Options, Summary
 from proxy.catalog.families import describe, foundation_of, traits_for
 from proxy.catalog.names import context_size, foundation_in, geography_of, parse_arn
 from proxy.catalog.resolve import Catalog
@@ -95,7 +95,6 @@ class _Region:
         provider = _text(summary, "providerName")
         context, output = _limits(model_id, hint, known.context_window, known.max_output_tokens)
         lifecycle = _mapping(summary.get("modelLifecycle"))
-        types = summary.get("inferenceTypesSupported")
         entry = Entry(
             id=model_id,
             call=model_id,
@@ -104,7 +103,7 @@ class _Region:
             name=_text(summary, "modelName") or model_id,
             provider=provider,
             region=self._region,
-            on_demand="ON_DEMAND" in types if isinstance(types, list) else True,
+            access=_access(summary.get("inferenceTypesSupported")),
             streaming=summary.get("responseStreamingSupported") is True,
             system=hint.get("systemRoleSupported") is not False,
             lifecycle=_text(lifecycle, "status"),
@@ -116,7 +115,7 @@ class _Region:
             reasoning=bool(hint.get("reasoningSupported")) or known.reasoning,
             tools=known.tools,
         )
-        return replace(entry, listed=entry.on_demand and self._shows(entry))
+        return replace(entry, listed=entry.access == "on_demand" and self._shows(entry))
 
     def _profile(self, summary: Summary, kind: str) -> Iterator[Entry]:
         profile_id, arn = (
@@ -207,7 +206,7 @@ class _Region:
     def _behind(self, foundation: str, architecture: str | None = None) -> Entry:
         """What is inherited: the listed foundation model's facts, else our table's."""
         if (model := self._models.get(foundation)) is not None:
-            return replace(model, on_demand=True)
+            return replace(model, access="on_demand")
         return replace(
             from_table(foundation, architecture), region=self._region, architecture=architecture
         )
@@ -290,11 +289,19 @@ def _limits(
     """Context window and output limit: what the id says, the listing's hint, our table."""
     most = hint.get("maxTokensMaximum")
     if isinstance(most, int) and not isinstance(most, bool) and most > 0:
-        if model_id.partition(".")[0] in _OUTPUT_HINT:
-            output = most
-        else:
+        if model_id.partition(".")[0] not in _OUTPUT_HINT:
             context = context or most
+        elif context is None or most < context:
+            output = most
     return context_size(model_id) or context, output
+
+
+def _access(types: object) -> Access:
+    """Bedrock's words; a list that is missing or empty of known ones is told apart: the empty one
+    stands on context-size variants, which are provisioned (recorded)."""
+    if not isinstance(types, list) or "ON_DEMAND" in types:
+        return "on_demand"
+    return "profile" if "INFERENCE_PROFILE" in types else "provisioned"
 
 
 def _summaries(items: Iterable[object]) -> Iterator[Summary]:

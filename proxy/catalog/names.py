@@ -26,6 +26,7 @@ _ROUTES: Final = frozenset(
 )  # fmt: skip
 _REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d+")
 _SIZE: Final = re.compile(r":(\d+)k$")
+_VARIANT: Final = re.compile(r":(?:\d+k|mm)$")
 
 CALLABLE_KINDS: Final = frozenset(
     {
@@ -112,6 +113,11 @@ def context_size(model_id: str) -> int | None:
     """Tokens of a context-size variant: ``…:300k`` gives 300000."""
     match = _SIZE.search(model_id)
     return int(match[1]) * 1000 if match else None
+
+
+def is_variant(model_id: str) -> bool:
+    """Whether the id names a context-size variant (``…:300k``, ``…:mm``)."""
+    return _VARIANT.search(model_id) is not None
 
 
 def no_model(name: str, why: str, nearest: tuple[str, ...] = ()) -> ProxyError:

@@ -15,7 +15,14 @@ from typing import Final
 from proxy.catalog.entries import Entry, Learned, Options
 from proxy.catalog.families import bare, describe, foundation_of, traits_for
 from proxy.catalog.model import Model, Traits
-from proxy.catalog.names import check_name, geography_of, no_model, parse_arn, strip_route
+from proxy.catalog.names import (
+    check_name,
+    geography_of,
+    is_variant,
+    no_model,
+    parse_arn,
+    strip_route,
+)
 from proxy.errors import ProxyError, invalid
 
 OTHER: Final = "other"
@@ -104,13 +111,15 @@ class Catalog:
         """Up to three listed names that resemble ``name``, the best first."""
         names: dict[str, list[str]] = {}
         for alias in self.options.aliases:
-            names.setdefault(alias.lower(), []).append(alias)
+            names.setdefault(_squash(alias), []).append(alias)
         for entry in self.entries.values():
             if entry.listed:
-                names.setdefault(bare(entry.id).lower(), []).append(entry.id)
-        wanted = bare(strip_route(name[:200])[0]).lower()
+                names.setdefault(_squash(bare(entry.id)), []).append(entry.id)
+        wanted = _squash(bare(strip_route(name[:200])[0]))
+        within = [key for key in names if len(wanted) > 3 and wanted in key]
         close = get_close_matches(wanted, names, n=3, cutoff=0.5)
-        return tuple(dict.fromkeys(found for key in close for found in sorted(names[key])))[:3]
+        found = (known for key in (*within, *close) for known in sorted(names[key]))
+        return tuple(dict.fromkeys(found))[:3]
 
     def not_found(self, name: str, why: str = "Bedrock does not know it") -> ProxyError:
         """The 404 of a name that was tried in vain, with the nearest ids."""
@@ -179,10 +188,10 @@ class Catalog:
     def _through_profile(self, target: str, entry: Entry | None) -> Entry | None:
         """``entry`` as it is called under a profile, if that is how it must be called."""
         unlisted = entry is None or (entry.kind == "manual" and entry.call == entry.foundation)
-        if entry is not None and entry.on_demand and not unlisted:
+        if entry is not None and entry.access != "profile" and not unlisted:
             return None
         foundation = entry.foundation if entry is not None else target
-        if entry is None and foundation_of(target) != target:
+        if foundation_of(foundation) != foundation or is_variant(foundation):
             return None
         if (profile := self._listed_profile(foundation)) is not None:
             return replace(
@@ -271,6 +280,11 @@ class Catalog:
                 "cost": entry.cost,
             }
         )
+
+
+def _squash(name: str) -> str:
+    """Letters and digits only: how names are compared when one of them is a guess."""
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def _profile(entry: Entry) -> str | None:
