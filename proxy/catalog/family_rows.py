@@ -213,6 +213,7 @@ GPT_OSS: Final = replace(
     tools=True,
     stop=False,
     reasoning="effort",
+    reasons_unasked=True,
     inline_tags=("reasoning",),
 )
 GPT_OSS_SAFEGUARD: Final = replace(GPT_OSS, reasoning="none")
@@ -306,7 +307,12 @@ GPT: Final = Traits(
 GPT_56: Final = replace(GPT, efforts=_TO_MAX | {"none"})
 GPT_ALWAYS: Final = replace(GPT, efforts=_TO_MAX)
 GROK: Final = replace(
-    GPT, family="grok", schema_lookaround=False, reasoning="effort", efforts=_LOW_TO_HIGH
+    GPT,
+    family="grok",
+    schema_lookaround=False,
+    reasoning="effort",
+    reasons_unasked=True,
+    efforts=_LOW_TO_HIGH,
 )  # ?
 
 EMBEDDING: Final = replace(_TEXT_ONLY, family="embedding", system=False, stream=False)

@@ -107,6 +107,8 @@ class Traits:
     efforts: frozenset[str] = frozenset({"low", "medium", "high"})
     effort_field: bool = False
     """Takes an effort beside (or instead of) a thinking budget."""
+    reasons_unasked: bool = False
+    """Reasons unless told how little: effort none becomes its lowest effort."""
     budget_too: bool = False
     """An adaptive model that takes the older budget form as well."""
     interleaved_beta: bool = False

@@ -1,22 +1,108 @@
-"""Reasoning (deepened below)."""
+"""What was asked of reasoning, in the family's own words and within its constraints.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+Efforts are OpenAI's seven words, budgets are tokens; a family takes one, the other, a word of its
+own, or nothing. An effort it lacks becomes the next lower one, an ask it cannot follow is dropped,
+each noted. Thinking yields to what the caller needs for certain: a required or named tool, an
+answer tool for a schema, a tool loop whose signed reasoning was lost.
 
-from proxy.catalog.model import Traits
+Where the ask goes is a table (``_STYLES``), one function a style. Sources: Anthropic's pages on
+extended and adaptive thinking (budget at least 1024 and below max_tokens; temperature 1, no top_k,
+top_p 0.95 to 1; no forced tool); Amazon Nova 2 guide; recorded requests (captures facts 30, 31);
+field reports of 2026 for the others. Replay is ``reasoning_replay.py``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
+
+from proxy.catalog.model import ReasoningStyle, Traits
 from proxy.converse.types import Json
 from proxy.openai.chat.notes import Notes
-from proxy.openai.chat.request import ChatRequest
+from proxy.openai.chat.reasoning_replay import pack, replay_blocks, unpack
+from proxy.openai.chat.request_shape import ChatRequest, ReasoningAsk
+
+__all__ = ["ReasoningTranslation", "apply_reasoning", "pack", "replay_blocks", "unpack"]
+
+MIN_BUDGET: Final = 1_024
+_ANSWER_ROOM: Final = 4_096
+"""Left for the answer where the caller set no limit and the model's own is known."""
+_UNKNOWN_LIMIT: Final = 32_000
+_DEFAULT_EFFORT: Final = "medium"
+_MIN_THINKING_TOP_P: Final = 0.95
+
+_ORDER: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_BUDGETS: Final[Mapping[str, int]] = MappingProxyType(
+    {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_000}
+)
+_EFFORT_BELOW: Final = ((4_096, "low"), (12_288, "medium"), (24_576, "high"))
+"""(budgets below this, the effort they stand for); more is xhigh."""
+_OWN_WORDS: Final = frozenset(
+    {"thinking", "reasoning_config", "reasoningConfig", "reasoning_effort", "reasoning"}
+)
+_INTERLEAVED: Final = "interleaved-thinking-2025-05-14"
+_EFFORT_BETA: Final = "effort-2025-11-24"
 
 
 @dataclass(frozen=True, slots=True)
 class ReasoningTranslation:
+    """``fields`` belong into ``additionalModelRequestFields``, ``output_config`` into
+    ``outputConfig``. ``max_tokens`` replaces the one given; ``drop_sampling`` names what must not
+    be sent of temperature, top_p, top_k."""
+
     fields: dict[str, Json] = field(default_factory=dict)
     output_config: dict[str, Json] | None = None
     max_tokens: int | None = None
     drop_sampling: frozenset[str] = frozenset()
     on: bool = False
+    """Thinking was switched on: no prefill."""
     drop_forced_choice: bool = False
+    """Thinking cannot be switched off and forbids to force a tool."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One request's ask, on its way into a family's words."""
+
+    request: ChatRequest
+    traits: Traits
+    max_tokens: int | None
+    schema_tool: bool
+    notes: Notes
+
+    @property
+    def wish(self) -> ReasoningAsk:
+        return self.request.reasoning
+
+    @property
+    def off(self) -> bool:
+        """Said to be off; a budget or a thinking object beside it counts for more."""
+        return self.wish.effort == "none" and self.wish.budget is None and not self.wish.thinking
+
+    @property
+    def said(self) -> str | None:
+        """The effort, where one above none was said."""
+        return None if self.wish.effort == "none" else self.wish.effort
+
+    def dropped(self, message: str) -> None:
+        self.notes.add(f"{self.wish.path}:dropped", self.wish.path, message)
+
+    def effort(self) -> str | None:
+        """The wished effort as this family has it; ``None`` if there is neither word nor budget."""
+        word = self.wish.effort
+        if self.said is None and self.wish.budget is not None:
+            word = _effort_for(self.wish.budget)
+            self.notes.add(
+                f"{self.wish.path}:emulated",
+                self.wish.path,
+                "This model takes efforts, not tokens.",
+            )
+        if word is None:
+            return None
+        level = _within(word, self.traits.efforts)
+        if level != word:
+            self.notes.add(f"{self.wish.path}:clamped", self.wish.path, f"It takes {level} here.")
+        return level
 
 
 def apply_reasoning(
@@ -27,16 +113,233 @@ def apply_reasoning(
     has_schema_tool: bool,
     notes: Notes,
 ) -> ReasoningTranslation:
-    raise NotImplementedError
+    """The request's reasoning for this family.
+
+    ``forced``: a tool choice of any or tool is on the wire; ``has_schema_tool``: the answer's
+    schema is such a tool. ``max_tokens`` is what would be sent without reasoning. Raises
+    ``ProxyError`` 400 only in strict mode.
+    """
+    base = ReasoningTranslation(
+        max_tokens=max_tokens, drop_forced_choice=forced and not traits.forced_tools
+    )
+    own = request.native.get("additionalModelRequestFields")
+    if isinstance(own, Mapping) and _OWN_WORDS & own.keys():
+        return replace(base, on=True)  # the caller speaks the model's own words: leave them alone
+    wish = request.reasoning
+    if wish.effort is None and wish.budget is None and not wish.thinking:
+        return base
+    ask = _Ask(request, traits, max_tokens, has_schema_tool, notes)
+    told = _STYLES[traits.reasoning](ask, forced or has_schema_tool)
+    return replace(told, drop_forced_choice=base.drop_forced_choice)
 
 
-def replay_blocks(message: Mapping[str, Json], traits: Traits, path: str) -> list[dict[str, Json]]:
-    raise NotImplementedError
+# One function a style: (ask, something that forbids thinking is in force)
 
 
-def pack(blocks: list[dict[str, Json]], family: str) -> str:
-    raise NotImplementedError
+def _deaf(ask: _Ask, _: bool) -> ReasoningTranslation:
+    """No dial. To ask such a model for no reasoning is to ask for what it does."""
+    if not (ask.off and ask.traits.reasoning == "none"):
+        ask.dropped("This model's reasoning cannot be set.")
+    return ReasoningTranslation(max_tokens=ask.max_tokens)
 
 
-def unpack(data: str) -> tuple[str, list[dict[str, Json]]] | None:
-    raise NotImplementedError
+def _budget(ask: _Ask, barred: bool) -> ReasoningTranslation:
+    plain = ReasoningTranslation(max_tokens=ask.max_tokens)
+    if ask.off:
+        return plain
+    if barred:
+        ask.dropped("A tool that must be called forbids thinking.")
+        return plain
+    if _unsigned_loop(ask.request.messages, ask.traits):
+        ask.dropped("The reasoning of the current tool calls was not sent back.")
+        return plain
+    budget, max_tokens = _room(ask)
+    if budget >= (max_tokens or budget + 1):
+        ask.dropped("The token limit leaves no room for thinking.")
+        return plain
+    fields: dict[str, Json] = {"thinking": {"type": "enabled", "budget_tokens": budget}}
+    betas: list[str] = []
+    if ask.traits.interleaved_beta and ask.request.tools:
+        betas.append(_INTERLEAVED)
+    if _has_effort_beside(ask):
+        fields["output_config"] = {
+            "effort": _within(ask.said or _DEFAULT_EFFORT, ask.traits.efforts)
+        }
+        betas.append(_EFFORT_BETA)
+    if betas:
+        fields["anthropic_beta"] = betas
+    return ReasoningTranslation(
+        _housed(ask, fields), _effort_beside_schema(ask, fields), max_tokens,
+        _sampling_lost(ask), on=True,
+    )  # fmt: skip
+
+
+def _adaptive(ask: _Ask, barred: bool) -> ReasoningTranslation:
+    always = ask.traits.reasoning == "always"
+    thinking = ask.wish.thinking or {}
+    if ask.off and not always:
+        return ReasoningTranslation({"thinking": {"type": "disabled"}}, None, ask.max_tokens)
+    if barred and not always:
+        ask.dropped("A tool that must be called forbids thinking.")
+        return ReasoningTranslation({"thinking": {"type": "disabled"}}, None, ask.max_tokens)
+    if ask.traits.budget_too and (thinking.get("type") == "enabled" or _only_budget(ask.wish)):
+        return _budget(ask, barred)
+    effort = ask.effort()
+    mode: dict[str, Json] = {"type": "adaptive"}
+    if (thinking.get("type") == "between_tools" and always) or thinking.get("type") == "adaptive":
+        mode = dict(thinking)
+    if mode["type"] == "adaptive":
+        mode.setdefault("display", "omitted" if ask.wish.exclude else "summarized")
+    fields: dict[str, Json] = {"thinking": mode}
+    if effort is not None:
+        fields["output_config"] = {"effort": effort}
+    return ReasoningTranslation(
+        _housed(ask, fields), _effort_beside_schema(ask, fields), ask.max_tokens,
+        _sampling_lost(ask), on=True,
+    )  # fmt: skip
+
+
+def _nova(ask: _Ask, _: bool) -> ReasoningTranslation:
+    if ask.off:
+        return ReasoningTranslation(max_tokens=ask.max_tokens)
+    level = ask.effort() or _DEFAULT_EFFORT
+    fields: dict[str, Json] = {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": level}}
+    if level != "high":
+        return ReasoningTranslation(fields, None, ask.max_tokens, on=True)
+    if ask.max_tokens is not None:
+        ask.notes.add("max_tokens:dropped", "max_tokens", "High effort takes no token limit here.")
+    lost = frozenset({"temperature", "top_p", "top_k"})
+    for name in ("temperature", "top_p", "top_k"):
+        if getattr(ask.request, name) is not None:
+            ask.notes.add(f"{name}:dropped", name, "High effort takes no sampling here.")
+    return ReasoningTranslation(fields, None, None, lost, on=True)
+
+
+def _effort(ask: _Ask, _: bool) -> ReasoningTranslation:
+    plain = ReasoningTranslation(max_tokens=ask.max_tokens)
+    if ask.off and not ask.traits.reasons_unasked:
+        return plain
+    level = ask.effort() or _DEFAULT_EFFORT
+    return replace(plain, fields={"reasoning_effort": level})
+
+
+def _nested_effort(ask: _Ask, _: bool) -> ReasoningTranslation:
+    level = ask.effort() or _DEFAULT_EFFORT
+    return ReasoningTranslation({"reasoning": {"effort": level}}, None, ask.max_tokens)
+
+
+def _qwen(ask: _Ask, _: bool) -> ReasoningTranslation:
+    if ask.off:
+        return ReasoningTranslation(max_tokens=ask.max_tokens)
+    level = ask.effort() or _DEFAULT_EFFORT
+    word = "low" if level == "low" else "high"
+    return ReasoningTranslation({"reasoning_config": word}, None, ask.max_tokens)
+
+
+_STYLES: Final[Mapping[ReasoningStyle, Callable[[_Ask, bool], ReasoningTranslation]]] = (
+    MappingProxyType(
+        {
+            "none": _deaf,
+            "inherent": _deaf,
+            "budget": _budget,
+            "adaptive": _adaptive,
+            "always": _adaptive,
+            "nova": _nova,
+            "effort": _effort,
+            "reasoning": _nested_effort,
+            "qwen": _qwen,
+        }
+    )
+)
+
+
+def _room(ask: _Ask) -> tuple[int, int | None]:
+    """(budget, max_tokens): the budget wished for, and a limit that holds it and the answer."""
+    limit = ask.traits.max_output_tokens
+    given = ask.max_tokens
+    budget = ask.wish.budget
+    if budget is None:
+        effort = ask.wish.effort or _DEFAULT_EFFORT
+        budget = _BUDGETS.get(effort, (limit or _UNKNOWN_LIMIT) - (given or _ANSWER_ROOM))
+    wished, budget = budget, max(budget, MIN_BUDGET)
+    if given is None:
+        if limit is not None:
+            budget = min(budget, max(MIN_BUDGET, limit - _ANSWER_ROOM))
+        total = None
+    else:
+        total = given if given > budget else budget + given
+        if limit is not None and total > limit:
+            total = max(limit, given)
+            budget = min(budget, max(MIN_BUDGET, total - given))
+        if total != given:
+            ask.notes.add("max_tokens:clamped", "max_tokens", f"Thinking needs {total} here.")
+    if budget != wished and ask.wish.budget is not None:
+        ask.notes.add(f"{ask.wish.path}:clamped", ask.wish.path, f"It takes {budget} tokens here.")
+    return budget, total
+
+
+def _sampling_lost(ask: _Ask) -> frozenset[str]:
+    """What thinking forbids of the sampling that was sent and would be accepted otherwise."""
+    request = ask.request
+    lost = {
+        "temperature": request.temperature is not None and request.temperature < 1,
+        "top_p": request.top_p is not None and request.top_p < _MIN_THINKING_TOP_P,
+        "top_k": request.top_k is not None,
+    }
+    names = frozenset(name for name, is_lost in lost.items() if is_lost) & ask.traits.sampling
+    for name in sorted(names):
+        ask.notes.add(f"{name}:dropped", name, "Thinking takes no such sampling.")
+    return names
+
+
+def _schema_is_native(ask: _Ask) -> bool:
+    own = ask.request.native.get("outputConfig")
+    asked = ask.request.response_format.kind == "json_schema"
+    native = asked and ask.traits.native_schema and not ask.schema_tool
+    return native or (isinstance(own, Mapping) and "textFormat" in own)
+
+
+def _housed(ask: _Ask, fields: dict[str, Json]) -> dict[str, Json]:
+    """Effort stands in ``output_config``, unless a schema lives there already: never in both."""
+    if not _schema_is_native(ask):
+        return fields
+    return {key: value for key, value in fields.items() if key != "output_config"}
+
+
+def _effort_beside_schema(ask: _Ask, fields: dict[str, Json]) -> dict[str, Json] | None:
+    if "output_config" not in fields or not _schema_is_native(ask):
+        return None
+    return {"effort": fields["output_config"]["effort"]}
+
+
+def _only_budget(wish: ReasoningAsk) -> bool:
+    return wish.budget is not None and wish.effort in (None, "none")
+
+
+def _effort_for(budget: int) -> str:
+    return next((word for below, word in _EFFORT_BELOW if budget < below), "xhigh")
+
+
+def _has_effort_beside(ask: _Ask) -> bool:
+    """A budget model with an effort of its own (Opus 4.5), and an effort was said."""
+    traits = ask.traits
+    return traits.reasoning == "budget" and traits.effort_field and ask.said is not None
+
+
+def _within(word: str, efforts: frozenset[str]) -> str:
+    """The strongest known effort that is not above the word; else the weakest there is."""
+    at = _ORDER.index(word)
+    below = [one for one in _ORDER[: at + 1] if one in efforts]
+    return below[-1] if below else next(one for one in _ORDER if one in efforts)
+
+
+def _unsigned_loop(messages: Sequence[Mapping[str, Json]], traits: Traits) -> bool:
+    """The last assistant turn called tools, and its signed reasoning is not there to be sent.
+
+    A model that thinks by budget refuses such a turn ("Expected thinking, found tool_use").
+    """
+    for message in reversed(messages):
+        if message.get("role") == "assistant":
+            calls = message.get("tool_calls") or message.get("function_call")
+            return bool(calls) and not replay_blocks(message, traits, "messages")
+    return False

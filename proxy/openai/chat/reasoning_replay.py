@@ -1,0 +1,148 @@
+"""Reasoning that clients send back, as the Converse blocks it once was; and the pack it travels in.
+
+Models that sign their reasoning want it back unchanged, in order, in front of the tool calls it led
+to. A client may return it in our own ``reasoning_details`` entry (one opaque string for all blocks
+of a turn, the one form that every client observed returns intact), as OpenRouter's
+``reasoning.text``, as LiteLLM's ``thinking_blocks`` or as Anthropic's content parts. What is not
+signed, or comes from another family, is left out: no service takes it, and the turn reads as well
+without. Nothing here raises: what cannot be read is treated as absent.
+
+Source: service model, ``ReasoningContentBlock``; the forms are those projects' documented shapes.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import orjson
+
+from proxy.catalog.model import Traits
+from proxy.converse.types import Json
+
+Block = dict[str, Json]
+
+_MAGIC: Final = b"bop1"
+"""Names the format and its version: four bytes, a digest of eight, then compact JSON."""
+_DIGEST: Final = 8
+_URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+
+def pack(blocks: list[Block], family: str) -> str:
+    """A turn's ``reasoningContent`` blocks as one string of letters, digits, ``-`` and ``_``."""
+    payload = orjson.dumps({"f": family, "b": blocks})
+    return base64.urlsafe_b64encode(_MAGIC + _digest(payload) + payload).decode().rstrip("=")
+
+
+def unpack(data: str) -> tuple[str, list[Block]] | None:
+    """(family, blocks) of a packed string; ``None`` for anything else, altered or foreign."""
+    if not _URL_SAFE.fullmatch(data):
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(data + "=" * (-len(data) % 4))
+    except (binascii.Error, ValueError):
+        return None
+    head = len(_MAGIC) + _DIGEST
+    payload = raw[head:]
+    if not raw.startswith(_MAGIC) or raw[len(_MAGIC) : head] != _digest(payload):
+        return None
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    return _opened(value)
+
+
+def replay_blocks(message: Mapping[str, Json], traits: Traits, path: str) -> list[Block]:
+    """The reasoning blocks of an assistant message that this family may be sent, in order.
+
+    The first form that yields any is taken; the others say the same again. ``path`` is the
+    message's and is kept for a caller that wants to tell where blocks were lost.
+    """
+    details = message.get("reasoning_details")
+    if isinstance(details, list):
+        packed = [block for entry in details for block in _from_pack(entry, traits)]
+        if packed:
+            return packed
+    if not traits.signed_reasoning:
+        return []
+    for key, read in (
+        ("reasoning_details", _from_detail),
+        ("thinking_blocks", _from_thinking),
+        ("content", _from_thinking),
+    ):
+        entries = message.get(key)
+        if not isinstance(entries, list):
+            continue
+        blocks = [block for entry in entries if isinstance(entry, Mapping) for block in read(entry)]
+        if blocks:
+            return blocks
+    return []
+
+
+def _opened(value: Json) -> tuple[str, list[Block]] | None:
+    if not isinstance(value, dict):
+        return None
+    family, blocks = value.get("f"), value.get("b")
+    if not isinstance(family, str) or not isinstance(blocks, list):
+        return None
+    legal = [block for block in blocks if isinstance(block, dict) and _is_reasoning(block)]
+    return (family, legal) if len(legal) == len(blocks) else None
+
+
+def _is_reasoning(block: Block) -> bool:
+    inner = block.get("reasoningContent")
+    if len(block) != 1 or not isinstance(inner, dict) or len(inner) != 1:
+        return False
+    if "redactedContent" in inner:
+        return _is_blob(inner["redactedContent"])
+    said = inner.get("reasoningText")
+    return isinstance(said, dict) and all(isinstance(value, str) for value in said.values())
+
+
+def _is_blob(value: Json) -> bool:
+    return isinstance(value, str) and value != "" and _BASE64.fullmatch(value) is not None
+
+
+def _from_pack(entry: Json, traits: Traits) -> Iterator[Block]:
+    if not isinstance(entry, Mapping) or entry.get("type") != "reasoning.encrypted":
+        return
+    data = entry.get("data")
+    opened = unpack(data) if isinstance(data, str) else None
+    if opened is None or opened[0] != traits.family:
+        return
+    for block in opened[1]:
+        said = block["reasoningContent"].get("reasoningText")
+        if said is None or (traits.signed_reasoning and said.get("signature")):
+            yield block
+
+
+def _from_detail(entry: Mapping[str, Json]) -> Iterator[Block]:
+    """OpenRouter's entry; its ``format`` names the maker where it is known."""
+    maker = entry.get("format")
+    if isinstance(maker, str) and not maker.startswith("anthropic"):
+        return
+    if entry.get("type") == "reasoning.text":
+        yield from _signed(entry.get("text"), entry.get("signature"))
+
+
+def _from_thinking(entry: Mapping[str, Json]) -> Iterator[Block]:
+    kind = entry.get("type")
+    if kind == "thinking":
+        yield from _signed(entry.get("thinking"), entry.get("signature"))
+    elif kind == "redacted_thinking" and _is_blob(entry.get("data")):
+        yield {"reasoningContent": {"redactedContent": entry["data"]}}
+
+
+def _signed(text: Json, signature: Json) -> Iterator[Block]:
+    """An empty text may be signed: models that show no reasoning sign it all the same."""
+    if isinstance(signature, str) and signature:
+        said = text if isinstance(text, str) else ""
+        yield {"reasoningContent": {"reasoningText": {"text": said, "signature": signature}}}
+
+
+def _digest(payload: bytes) -> bytes:
+    return hashlib.blake2b(payload, digest_size=_DIGEST).digest()
