@@ -62,16 +62,16 @@ def legalise(
     *,
     ttl: str | None,
     automatic: bool,
-    anchors: tuple[int, ...],
+    anchors: tuple[tuple[int, int], ...],
     notes: Notes,
 ) -> None:
     """Make the cache points of an assembled body legal, in place; the last step of translating.
 
     ``ttl`` (5m or 1h) is the request-wide wish, for points without a lifetime of their own.
     ``automatic``: place points where the client placed none: behind the tools, the system and the
-    messages at ``anchors`` (the last translated message of the second-last and of the last client
-    message: an agent's passing context message at the end is gone on the next call, so a point only
-    there would never be read).
+    messages up to each of ``anchors``, (turn, number of its blocks): where the second-last and the
+    last client message end, which may be in one turn. An agent's passing context message at the end
+    is gone on the next call, so a point only behind it would never be read.
     """
     _lift(body)
     places = _places(body)
@@ -199,7 +199,7 @@ def _live(places: list[_Place], traits: Traits, ttl: str | None, notes: Notes) -
             place.blocks[at] = _point(longest)
 
 
-def _place(body: ConverseRequest, traits: Traits, anchors: tuple[int, ...]) -> None:
+def _place(body: ConverseRequest, traits: Traits, anchors: tuple[tuple[int, int], ...]) -> None:
     """Points of our own, where the prefix is (as a guess) long enough to be cached at all."""
     tools = body.get("toolConfig", {}).get("tools", [])
     system = body.get("system", [])
@@ -212,9 +212,13 @@ def _place(body: ConverseRequest, traits: Traits, anchors: tuple[int, ...]) -> N
     if "messages" not in traits.cache_places:
         return
     for index, message in enumerate(body.get("messages", ())):
-        size += _tokens(message["content"])
-        if index in anchors and message["content"] and size >= traits.cache_min_tokens:
-            message["content"].append(_point(None))
+        content: list[Block] = []
+        for count, block in enumerate(message["content"], 1):
+            content.append(block)
+            size += _tokens(block)
+            if (index, count) in anchors and size >= traits.cache_min_tokens:
+                content.append(_point(None))
+        message["content"][:] = content
 
 
 def _tokens(value: Json) -> int:

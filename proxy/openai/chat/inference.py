@@ -1,0 +1,145 @@
+"""Sampling, length and stop sequences: ``inferenceConfig`` and its kin among the native fields.
+
+A value that a family refuses is dropped, one beyond Converse's range is clamped, and a stop
+sequence that cannot be sent is emulated on the answer; each is noted. A dropped value that equals
+the model's own default (temperature 1, top_p 1) loses nothing and is only told.
+
+Source: *InferenceConfiguration* of Converse; which family refuses what stands in its traits.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from proxy.catalog.model import Traits
+from proxy.converse.types import Json
+from proxy.openai.chat.notes import Notes
+from proxy.openai.chat.reasoning import ReasoningTranslation
+from proxy.openai.chat.request_shape import ChatRequest
+
+_NEUTRAL: Final = 1
+"""The value of temperature and top_p that asks for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """``sampling`` by OpenAI's names; reasoning may still take members away."""
+
+    max_tokens: int | None = None
+    sampling: dict[str, float] = field(default_factory=dict)
+    stop: tuple[str, ...] = ()
+    emulated_stop: tuple[str, ...] = ()
+    top_k_path: tuple[str, ...] = ()
+    penalties: dict[str, float] = field(default_factory=dict)
+
+    def config(self, reasoning: ReasoningTranslation) -> dict[str, Json]:
+        config: dict[str, Json] = {}
+        if reasoning.max_tokens is not None:
+            config["maxTokens"] = reasoning.max_tokens
+        for name, member in (("temperature", "temperature"), ("top_p", "topP")):
+            if name in self.sampling and name not in reasoning.drop_sampling:
+                config[member] = self.sampling[name]
+        if self.stop:
+            config["stopSequences"] = list(self.stop)
+        return config
+
+    def fields(self, reasoning: ReasoningTranslation) -> dict[str, Json]:
+        """Members of ``additionalModelRequestFields``."""
+        fields: dict[str, Json] = dict(self.penalties)
+        if "top_k" in self.sampling and "top_k" not in reasoning.drop_sampling:
+            value: Json = self.sampling["top_k"]
+            for step in reversed(self.top_k_path):
+                value = {step: value}
+            fields |= value
+        return fields
+
+
+def translate_inference(request: ChatRequest, traits: Traits, notes: Notes) -> Inference:
+    stop, emulated = _stop(request.stop, traits, notes)
+    return Inference(
+        max_tokens=_max_tokens(request.max_tokens, traits, notes),
+        sampling=_sampling(request, traits, notes),
+        stop=stop,
+        emulated_stop=emulated,
+        top_k_path=traits.top_k_path,
+        penalties=_penalties(request, traits, notes),
+    )
+
+
+def _max_tokens(asked: int | None, traits: Traits, notes: Notes) -> int | None:
+    if asked is None:
+        return None
+    value = max(asked, traits.min_max_tokens)
+    if traits.clamp_output and traits.max_output_tokens is not None:
+        value = min(value, traits.max_output_tokens)
+    if value != asked:
+        notes.add("max_tokens:clamped", "max_tokens", f"This model takes {value} here.")
+    return value
+
+
+def _sampling(request: ChatRequest, traits: Traits, notes: Notes) -> dict[str, float]:
+    asked = {
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": request.top_k,
+    }
+    sampling: dict[str, float] = {}
+    for name, value in asked.items():
+        if value is None:
+            continue
+        if name not in traits.sampling:
+            _drop(name, value, "This model does not take it.", notes)
+            continue
+        sampling[name] = value
+    if sampling.get("temperature", 0) > 1:
+        notes.add("temperature:clamped", "temperature", "Converse takes temperatures from 0 to 1.")
+        sampling["temperature"] = 1
+    if traits.one_sampler and "temperature" in sampling and "top_p" in sampling:
+        _drop(
+            "top_p", sampling.pop("top_p"), "This model takes it only without temperature.", notes
+        )
+    return sampling
+
+
+def _drop(name: str, value: float, why: str, notes: Notes) -> None:
+    token = f"{name}:dropped"
+    if value == _NEUTRAL and name != "top_k":
+        notes.tell(token)
+    else:
+        notes.add(token, name, why)
+
+
+def _penalties(request: ChatRequest, traits: Traits, notes: Notes) -> dict[str, float]:
+    penalties: dict[str, float] = {}
+    for name, value in (
+        ("frequency_penalty", request.frequency_penalty),
+        ("presence_penalty", request.presence_penalty),
+    ):
+        if not value:
+            continue
+        if traits.penalties:
+            penalties[name] = value
+        else:
+            notes.add(f"{name}:dropped", name, "This model does not take it.")
+    return penalties
+
+
+def _stop(
+    asked: tuple[str, ...], traits: Traits, notes: Notes
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(sent, emulated). An empty sequence can never be met and is dropped."""
+    wanted = tuple(dict.fromkeys(entry for entry in asked if entry))
+    if "" in asked:
+        notes.add("stop:dropped", "stop", "An empty stop sequence cannot be met.")
+    if len(wanted) + asked.count("") != len(asked):
+        notes.tell("stop:merged")
+    if not traits.stop:
+        sendable: tuple[str, ...] = ()
+    elif traits.blank_stop:
+        sendable = wanted
+    else:
+        sendable = tuple(entry for entry in wanted if not entry.isspace())
+    sent = sendable[: traits.max_stop]
+    emulated = tuple(entry for entry in wanted if entry not in sent)
+    if emulated:
+        notes.tell("stop:emulated")
+    return sent, emulated

@@ -1,0 +1,82 @@
+"""What travels beside the conversation: metadata, tier, and the fields nothing here can apply.
+
+``requestMetadata`` ends up in AWS's invocation logs: its charset and sizes are AWS's, so a value is
+mended (and noted) rather than refused, and a person's id goes in only where the operator has said
+so. Source: *Converse* (``requestMetadata``, ``serviceTier``).
+"""
+
+import re
+from types import MappingProxyType
+from typing import Final
+
+import orjson
+
+from proxy.converse.types import Json
+from proxy.dialect import Options
+from proxy.openai.chat.notes import Notes
+from proxy.openai.chat.request_shape import ChatRequest
+
+MAX_PAIRS: Final = 16
+MAX_LENGTH: Final = 256
+_FOREIGN: Final = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,\-.]", re.ASCII)
+_TIERS: Final = MappingProxyType(
+    {"flex": "flex", "priority": "priority", "fast": "priority", "reserved": "reserved"}
+)
+_HINTS: Final = frozenset({"store", "prompt_cache_key"})
+"""Asks that change nothing about the answer: told when not applied, never refused."""
+
+
+def note_unsupported(request: ChatRequest, options: Options, notes: Notes) -> None:
+    for name in request.unsupported:
+        if name in _HINTS:
+            notes.tell(f"{name}:dropped")
+        else:
+            notes.add(f"{name}:dropped", name, "Converse has no counterpart.")
+    if request.user is not None and not options.forward_user:
+        notes.tell("user:dropped")
+
+
+def service_tier(request: ChatRequest, notes: Notes) -> str | None:
+    if request.service_tier == "scale":
+        notes.add("service_tier:dropped", "service_tier", "Bedrock has no scale tier.")
+    return _TIERS.get(request.service_tier or "")
+
+
+def request_metadata(request: ChatRequest, options: Options, notes: Notes) -> dict[str, str]:
+    """The caller's native pairs, then ``metadata``, then the user's id where it may travel."""
+    pairs: dict[str, str] = dict(request.native.get("requestMetadata", {}))
+    for key, value in request.metadata.items():
+        text = _as_text(value)
+        if text is None:
+            _note_dropped(notes, key)
+        else:
+            _put(pairs, key, text, f"metadata.{key}", notes)
+    if request.user is not None and options.forward_user:
+        _put(pairs, "user", request.user, "user", notes)
+    return pairs
+
+
+def _as_text(value: Json) -> str | None:
+    if isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode() if isinstance(value, bool | int | float) else None
+
+
+def _put(pairs: dict[str, str], key: str, value: str, param: str, notes: Notes) -> None:
+    name, text = _mended(key) or "_", _mended(value)
+    if name in pairs:
+        return  # the caller's own pair of that name wins
+    if len(pairs) >= MAX_PAIRS:
+        _note_dropped(notes, key)
+        return
+    if name != key or text != value:
+        notes.add("metadata:clamped", param, "AWS takes fewer characters in request metadata.")
+    pairs[name] = text
+
+
+def _mended(text: str) -> str:
+    return _FOREIGN.sub("_", text[:MAX_LENGTH])
+
+
+def _note_dropped(notes: Notes, key: str) -> None:
+    notes.add("metadata:dropped", f"metadata.{key}", "It cannot travel as request metadata.")

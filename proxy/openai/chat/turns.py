@@ -1,0 +1,290 @@
+"""Messages as the turns of a Converse request: legal for the family, in order, byte-stable.
+
+Reading forward, each message adds blocks to a turn of its role; neighbours of one role share a
+turn. The results of an assistant's calls follow it at once, in the order of the calls, wherever the
+client put them. What a family cannot take is recast in place, never dropped: system text in
+mid-conversation, an assistant turn first, a final assistant turn, results beside other content,
+tool history where there are no tools.
+
+The same messages give the same bytes, and a longer conversation begins with those of the shorter
+one, so that prompt caches hit. That is why blank and missing things are filled where they stand
+and not by what follows. Sources: *Message* in the Converse reference; the rules of the system role
+in mid-conversation are Anthropic's (after a user turn, before an assistant turn or last).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
+
+from proxy.converse.types import Json, Message
+from proxy.openai.chat.caching import cache_mark
+from proxy.openai.chat.history import Call, History, read_history
+from proxy.openai.chat.media_parts import Block, Intake
+from proxy.openai.chat.parts import (
+    assistant_blocks,
+    closing_mark,
+    result_blocks,
+    system_blocks,
+    user_blocks,
+)
+from proxy.openai.chat.reasoning import replay_blocks
+from proxy.openai.chat.tools import ToolNames
+
+__all__ = ["Frame", "History", "Turns", "build_turns", "read_history"]
+
+FILLER: Final = "."
+"""A turn that must exist and has nothing to say."""
+CONTINUE: Final = "Continue."
+"""A user turn that must exist and should make the model go on."""
+NO_RESULT: Final = "No result was recorded for this tool call."
+_SYSTEM_ROLES: Final = ("system", "developer")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the turns must know of the rest of the request."""
+
+    names: ToolNames
+    flat: bool = False
+    """Tool history is told as text: the request will carry no ``toolConfig``."""
+    prefill: bool = True
+    """A final assistant turn may stay last."""
+    hints: Sequence[str] = ()
+    """Text of our own for the end of the system prompt."""
+
+
+@dataclass(slots=True)
+class Turns:
+    """``anchors``: (turn, number of blocks) where each client message on the user's side ends."""
+
+    system: list[Block] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    anchors: list[tuple[int, int]] = field(default_factory=list)
+
+
+def build_turns(
+    messages: Sequence[Mapping[str, Json]], history: History, frame: Frame, intake: Intake
+) -> Turns:
+    """The whole conversation. Raises ``ProxyError`` 400 naming the part that cannot be mapped."""
+    walk = _Walk(messages, history, frame, intake)
+    leading = 0
+    while leading < len(messages) and messages[leading]["role"] in _SYSTEM_ROLES:
+        leading += 1
+    walk.open(leading)
+    for index in range(leading, len(messages)):
+        walk.read(index)
+    walk.close()
+    return walk.turns
+
+
+class _Walk:
+    def __init__(
+        self,
+        messages: Sequence[Mapping[str, Json]],
+        history: History,
+        frame: Frame,
+        intake: Intake,
+    ) -> None:
+        self.turns = Turns()
+        self._messages = messages
+        self._history = history
+        self._frame = frame
+        self._intake = intake
+        self._traits = intake.traits
+        self._notes = intake.notes
+        self._held: list[Block] = []
+        self._results = False
+
+    # The three stretches of a conversation
+
+    def open(self, leading: int) -> None:
+        """Leading system messages, then our own hints."""
+        blocks: list[Block] = []
+        for index in range(leading):
+            blocks += system_blocks(self._messages[index], f"messages[{index}]", self._intake)
+        blocks += [{"text": hint} for hint in self._frame.hints]
+        if self._traits.system:
+            self.turns.system = blocks
+        elif blocks:
+            self._notes.add(
+                "system:moved",
+                "messages[0]",
+                "This model takes no system prompt; it leads the user's",
+            )
+            self._add("user", blocks)
+
+    def read(self, index: int) -> None:
+        message, at = self._messages[index], f"messages[{index}]"
+        match message["role"]:
+            case "assistant":
+                self._assistant(message, index, at)
+            case "user":
+                self._user(message, at)
+            case "tool" | "function":
+                if index not in self._history.answers:
+                    self._orphan(message, at)
+            case _:
+                self._system(message, at)
+
+    def close(self) -> None:
+        self._release()
+        messages = self.turns.messages
+        if messages and messages[-1]["role"] == "assistant":
+            self._prefill()
+        if not messages:
+            self._notes.add(
+                "user_message:added", "messages", "Bedrock needs a user message; there is none."
+            )
+            self._add("user", [{"text": CONTINUE}])
+
+    # One message each
+
+    def _user(self, message: Mapping[str, Json], at: str) -> None:
+        if message.get("name"):
+            self._notes.add("name:dropped", f"{at}.name", "Converse has no place for names.")
+        blocks = user_blocks(message, at, self._intake)
+        if not blocks:
+            if self._last() == "user":
+                return
+            blocks = [{"text": FILLER}]
+        self._add("user", blocks)
+        self._anchor()
+
+    def _system(self, message: Mapping[str, Json], at: str) -> None:
+        blocks = system_blocks(message, at, self._intake)
+        if blocks and self._traits.mid_system:
+            self._held += blocks
+        elif blocks:
+            self._notes.add(
+                "system:moved", at, "This model takes no system message in mid-conversation."
+            )
+            self._add("user", _as_user(blocks))
+            self._anchor()
+
+    def _assistant(self, message: Mapping[str, Json], index: int, at: str) -> None:
+        calls = self._history.calls.get(index, ())
+        said = assistant_blocks(message, at, self._intake)
+        for call in calls:
+            said += self._call(call)
+        if not said:
+            self._notes.tell("assistant_message:dropped")
+            return
+        blocks = [] if self._frame.flat and calls else replay_blocks(message, self._traits, at)
+        blocks += said
+        self._release()
+        if not self.turns.messages and not self._traits.leading_assistant:
+            self._notes.add(
+                "user_message:added", at, "This model needs a user message before an assistant's."
+            )
+            self._add("user", [{"text": FILLER}])
+        self._add("assistant", blocks + closing_mark(message, at, blocks))
+        if calls:
+            self._answer(calls)
+
+    def _call(self, call: Call) -> list[Block]:
+        if self._frame.flat:
+            self._notes.add(
+                "tool_calls:emulated",
+                call.path,
+                "This model has no tools; the call is told as text.",
+            )
+            arguments = orjson.dumps(call.input).decode()
+            return [{"text": f"[Called {call.name} with {arguments}]"}]
+        name = self._frame.names.to_bedrock(call.name)
+        block = {"toolUse": {"toolUseId": call.id, "name": name, "input": call.input}}
+        mark = cache_mark(call.source, call.path)
+        return [block] if mark is None else [block, mark]
+
+    def _answer(self, calls: Sequence[Call]) -> None:
+        """The user turn that answers an assistant's calls, with what moves out of it behind."""
+        blocks: list[Block] = []
+        moved: list[Block] = []
+        for call in calls:
+            blocks += self._result(call, moved)
+        self._add("user", blocks)
+        self._results = not self._frame.flat
+        if moved:
+            self._add("user", moved)
+        self._anchor()
+
+    def _result(self, call: Call, moved: list[Block]) -> list[Block]:
+        content, mark, failed = [{"text": NO_RESULT}], None, True
+        if call.result is None:
+            self._notes.add("tool_results:added", call.path, "No message answers this tool call.")
+        else:
+            message, at = self._messages[call.result], f"messages[{call.result}]"
+            content, media, mark = result_blocks(message, at, self._intake)
+            moved += media
+            failed = message.get("is_error") is True or message.get("status") == "error"
+        closing = [] if mark is None else [mark]
+        if self._frame.flat:
+            return [{"text": f"[Result of {call.name}]"}, *content, *closing]
+        result: Block = {"toolUseId": call.id, "content": content}
+        if failed and self._traits.result_status:
+            result["status"] = "error"
+        return [{"toolResult": result}, *closing]
+
+    def _orphan(self, message: Mapping[str, Json], at: str) -> None:
+        self._notes.add("tool_results:moved", at, "This result belongs to no call before it.")
+        content, media, mark = result_blocks(message, at, self._intake)
+        name = message.get("tool_call_id") or message.get("name")
+        head: Block = {"text": f"[Result of an earlier tool call, {name}]"}
+        self._add("user", [head, *content, *media, *([mark] if mark else [])])
+        self._anchor()
+
+    # Turns
+
+    def _last(self) -> str:
+        return self.turns.messages[-1]["role"] if self.turns.messages else ""
+
+    def _add(self, role: str, blocks: list[Block]) -> None:
+        messages = self.turns.messages
+        if self._results and role == "user" and self._traits.results_alone:
+            self._notes.tell("assistant_message:added")
+            messages.append({"role": "assistant", "content": [{"text": FILLER}]})
+        self._results = False
+        if messages and messages[-1]["role"] == role:
+            messages[-1]["content"] += blocks
+        else:
+            messages.append({"role": role, "content": blocks})
+
+    def _anchor(self) -> None:
+        messages = self.turns.messages
+        self.turns.anchors.append((len(messages) - 1, len(messages[-1]["content"])))
+
+    def _release(self) -> None:
+        """Held system text goes where Claude takes it: between a user's and an assistant's turn."""
+        if not self._held:
+            return
+        blocks, self._held = self._held, []
+        if self._last() == "user":
+            self.turns.messages.append({"role": "system", "content": blocks})
+            self._results = False
+        else:
+            self._add("user", _as_user(blocks))
+            self._anchor()
+
+    def _prefill(self) -> None:
+        content = self.turns.messages[-1]["content"]
+        if not (self._traits.prefill and self._frame.prefill):
+            self._notes.add(
+                "prefill:emulated",
+                f"messages[{len(self._messages) - 1}]",
+                "This model (or this request's reasoning) takes no assistant message last.",
+            )
+            self._add("user", [{"text": CONTINUE}])
+            return
+        for block in reversed(content):
+            if "text" in block:
+                block["text"] = block["text"].rstrip()
+                return
+
+
+def _as_user(blocks: list[Block]) -> list[Block]:
+    """System text in a user turn, marked as what it is."""
+    return [
+        {"text": f"<system>\n{block['text']}\n</system>"} if "text" in block else block
+        for block in blocks
+    ]

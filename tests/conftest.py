@@ -1,0 +1,27 @@
+"""Options and profiles that every room's tests share."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "house",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("house")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--regold",
+        action="store_true",
+        help="write what the code gives now into the golden files (then read every one of them)",
+    )
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The house runs on asyncio; its async tests do too."""
+    return "asyncio"
