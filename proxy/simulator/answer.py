@@ -87,6 +87,13 @@ def _block_events(index: int, block: Block, family: Family, chance: Random) -> I
             yield from _deltas(index, iter([{"text": ""}]))
     elif "reasoningContent" in block:
         yield from _deltas(index, _reasoning_deltas(block["reasoningContent"], chance))
+    elif "citationsContent" in block:
+        yield from _deltas(index, _citation_deltas(block["citationsContent"], chance))
+    elif "toolResult" in block:
+        result = dict(block["toolResult"])
+        content = result.pop("content")
+        yield "contentBlockStart", {"contentBlockIndex": index, "start": {"toolResult": result}}
+        yield from _deltas(index, iter([{"toolResult": content}]))
     else:
         use = dict(block["toolUse"])
         given = use.pop("input")
@@ -109,6 +116,15 @@ def _reasoning_deltas(reasoning: Block, chance: Random) -> Iterator[dict[str, An
         yield {"reasoningContent": {"text": piece}}
     if "signature" in told:
         yield {"reasoningContent": {"signature": told["signature"]}}
+
+
+def _citation_deltas(told: Block, chance: Random) -> Iterator[dict[str, Any]]:
+    """The citations first, then the text they stand for, in one block."""
+    for citation in told["citations"]:
+        yield {"citation": citation}
+    for part in told.get("content", ()):
+        for piece in fragments(part["text"], chance):
+            yield {"text": piece}
 
 
 def _input_fragments(given: Any, family: Family, chance: Random) -> list[str]:

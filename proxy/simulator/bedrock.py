@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 from uuid import uuid4
@@ -29,19 +30,23 @@ from proxy.simulator.guardrail import guarded
 from proxy.simulator.judge import judge
 from proxy.simulator.refusals import Refusal
 from proxy.simulator.state import Received, State
-from proxy.simulator.stream import play
+from proxy.simulator.stream import play, play_whole
 
 _MODEL = re.compile(r"/model/([^/]*)/([a-z-]+)")
-_RUNTIME = {
-    "converse": "Converse",
-    "converse-stream": "ConverseStream",
-    "count-tokens": "CountTokens",
-    "invoke": "InvokeModel",
-}
-_ACTIONS = {
-    "Converse": "InvokeModel",
-    "ConverseStream": "InvokeModelWithResponseStream",
-}
+_RUNTIME = MappingProxyType(
+    {
+        "converse": "Converse",
+        "converse-stream": "ConverseStream",
+        "count-tokens": "CountTokens",
+        "invoke": "InvokeModel",
+    }
+)
+_ACTIONS = MappingProxyType(
+    {
+        "Converse": "InvokeModel",
+        "ConverseStream": "InvokeModelWithResponseStream",
+    }
+)
 
 
 class Bedrock:
@@ -124,7 +129,8 @@ class Bedrock:
         if not call.streaming:
             await exchange.pause(settings.latency + settings.pace * answer.output_tokens)
             latency = int((time.monotonic() - started) * 1000)
-            await exchange.whole(200, orjson.dumps(converse_body(call, answer, latency)))
+            body = orjson.dumps(converse_body(call, answer, latency))
+            await play_whole(exchange, body, fault)
             return
         if settings.latency:
             await exchange.pause(settings.latency)
@@ -186,7 +192,7 @@ async def _strike_first(exchange: Exchange, fault: Fault, operation: str) -> boo
     if fault.kind not in BEFORE or within:
         return False
     if fault.kind == "reset":
-        exchange.reset()
+        await exchange.reset()
     elif fault.kind == "redirect":
         where = (("Location", fault.location or "http://127.0.0.1:9/elsewhere"),)
         await exchange.whole(fault.status or 307, b"", headers=where)

@@ -22,6 +22,7 @@ from proxy.simulator.prompt import Reading, read, wanted_calls
 from proxy.simulator.refusals import Refusal
 from proxy.simulator.replies import before_calls, reply, thoughts
 from proxy.simulator.signatures import Ledger
+from proxy.simulator.sources import cited, served
 from proxy.simulator.thinking import thinking_of
 
 _ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -38,7 +39,8 @@ def answer(call: Call, ledger: Ledger, chance: Random) -> Answer:
     """The model's answer. Raises `Refusal` for what the model itself cannot do."""
     reading = read(call)
     calls = _calls(call, reading, chance)
-    content = _composed(call, reading, calls, ledger)
+    ran = served(call, reading, _call_id(call, "system", 0, chance))
+    content = ran + _composed(call, reading, calls, ledger)
     ledger.remember([block["toolUse"]["toolUseId"] for block in calls], content)
     stopped = _cut_at_stop(content, call.inference.get("stopSequences") or [])
     limit = call.inference.get("maxTokens") or call.model.output_limit or _ENDLESS
@@ -65,10 +67,17 @@ def _calls(call: Call, reading: Reading, chance: Random) -> list[Block]:
             "name": name,
             "toolUseId": _call_id(call, name, turn, chance),
         }
-        if call.family.typed_calls:
+        if call.family.typed_calls or _offers_system_tools(call):
             use["type"] = "tool_use"
         blocks.append({"toolUse": use})
     return blocks
+
+
+def _offers_system_tools(call: Call) -> bool:
+    """Nova 2 marks client calls as such only beside a system tool (captures fact 15)."""
+    return any(
+        "systemTool" in tool for tool in (call.body.get("toolConfig") or {}).get("tools", ())
+    )
 
 
 def _call_id(call: Call, name: str, turn: int, chance: Random) -> str:
@@ -79,6 +88,9 @@ def _call_id(call: Call, name: str, turn: int, chance: Random) -> str:
 
 def _composed(call: Call, reading: Reading, calls: list[Block], ledger: Ledger) -> list[Block]:
     names = [block["toolUse"]["name"] for block in calls]
+    cites = [] if calls else cited(call, reading)
+    if cites:
+        return _reasoning(call, reading, ledger, 0) + cites
     said = before_calls(names) if calls else reply(call, reading)
     if call.family.name == "nova-1" and call.specs:
         said = f"<thinking> {thoughts(reading, 0)} </thinking>\n\n{said}"

@@ -69,7 +69,10 @@ def check_cache_points(call: Call) -> None:
 def _check_point(call: Call, section: str, where: str, before: list[dict[str, Any]]) -> None:
     if section not in call.family.cache:
         if call.family.cache:
-            raise unsupported(f"{section}.cachePoint")
+            raise model_says(
+                f"Malformed input request: #/{section}: extraneous key [cachePoint] is not "
+                "permitted, please reformat your input and try again."
+            )
         raise Refusal(
             "AccessDeniedException",
             "You invoked an unsupported model or your request did not allow prompt caching. See "

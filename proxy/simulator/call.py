@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ from proxy.simulator.family import Family
 Block = dict[str, Any]
 Message = dict[str, Any]
 
-_MEDIA_TOKENS = {"image": 1000, "video": 2500, "audio": 500}
+_MEDIA_TOKENS = MappingProxyType({"image": 1000, "video": 2500, "audio": 500})
 
 
 @dataclass(frozen=True)

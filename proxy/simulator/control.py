@@ -64,7 +64,7 @@ def control_routes(state: State) -> list[Route]:
 
 
 def reset_state(state: State) -> None:
-    """Forget faults, received requests, cached prompts and changed settings."""
+    """Forget faults, received requests and cached prompts; settings as at the start."""
     state.faults.clear()
     state.requests.clear()
     state.cache.clear()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import date
+from types import MappingProxyType
 
 from proxy.simulator.families import family_of
 from proxy.simulator.family import Family
@@ -21,24 +22,30 @@ from proxy.simulator.foundation import TABLE
 from proxy.simulator.refusals import Refusal, invalid
 
 ACCOUNT = "123456789012"
-GEOGRAPHIES = {"u": "us", "e": "eu", "p": "apac", "a": "au", "j": "jp", "i": "in", "g": "global"}
-PROFILE_REGIONS = {
-    "us": ("us-east-1", "us-east-2", "us-west-2"),
-    "eu": ("eu-central-1", "eu-north-1", "eu-west-1", "eu-west-3"),
-    "apac": ("ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2"),
-    "au": ("ap-southeast-2", "ap-southeast-4"),
-    "jp": ("ap-northeast-1", "ap-northeast-3"),
-    "in": ("ap-south-1", "ap-south-2"),
-}
-MODALITIES = {
-    "T": "TEXT",
-    "I": "IMAGE",
-    "V": "VIDEO",
-    "S": "SPEECH",
-    "A": "AUDIO",
-    "E": "EMBEDDING",
-}
-INFERENCE = {"D": "ON_DEMAND", "P": "PROVISIONED", "I": "INFERENCE_PROFILE"}
+GEOGRAPHIES = MappingProxyType(
+    {"u": "us", "e": "eu", "p": "apac", "a": "au", "j": "jp", "i": "in", "g": "global"}
+)
+PROFILE_REGIONS = MappingProxyType(
+    {
+        "us": ("us-east-1", "us-east-2", "us-west-2"),
+        "eu": ("eu-central-1", "eu-north-1", "eu-west-1", "eu-west-3"),
+        "apac": ("ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2"),
+        "au": ("ap-southeast-2", "ap-southeast-4"),
+        "jp": ("ap-northeast-1", "ap-northeast-3"),
+        "in": ("ap-south-1", "ap-south-2"),
+    }
+)
+MODALITIES = MappingProxyType(
+    {
+        "T": "TEXT",
+        "I": "IMAGE",
+        "V": "VIDEO",
+        "S": "SPEECH",
+        "A": "AUDIO",
+        "E": "EMBEDDING",
+    }
+)
+INFERENCE = MappingProxyType({"D": "ON_DEMAND", "P": "PROVISIONED", "I": "INFERENCE_PROFILE"})
 _ARN = re.compile(r"arn:aws(?:-[a-z-]+)?:bedrock:([a-z0-9-]*):(\d*):([a-z-]+)/(.+)")
 
 

@@ -39,6 +39,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._offset = offset
+        self._dropped = False
         self._watch: asyncio.Task[None] | None = None
 
     async def read(self) -> bytes:
@@ -60,7 +61,7 @@ class Exchange:
     async def _await_hang_up(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if self.record is not None and self.record.gone_at is None:
+        if self.record is not None and not self._dropped:
             self.record.gone_at = time.monotonic()
 
     async def pause(self, seconds: float) -> None:
@@ -118,16 +119,24 @@ class Exchange:
         if self._watch is not None:
             self._watch.cancel()
 
-    def reset(self) -> None:
+    async def reset(self) -> None:
         """Drop the connection with a TCP reset."""
         transport = self._transport()
         linger = transport.get_extra_info("socket")
         linger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
+        await self._closed()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connection in the middle: what was written goes out, no end is marked."""
         self._transport().close()
+        await self._closed()
+
+    async def _closed(self) -> None:
+        """Wait until the server knows; it complains about answers that simply stop."""
+        self._dropped = True
+        if self._watch is not None:
+            await asyncio.wait({self._watch}, timeout=5.0)
 
     def _transport(self) -> Any:
         return self.scope["extensions"][TRANSPORT]["transport"]

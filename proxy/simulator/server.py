@@ -161,6 +161,10 @@ class Simulator:
         thread, server = self._thread, self._server
         if thread is None or server is None:
             return
+        for connection in list(server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                connection.loop.call_soon_threadsafe(transport.abort)
         server.should_exit = True
         server.force_exit = True
         thread.join(_STOP_SECONDS)

@@ -17,6 +17,7 @@ import binascii
 import re
 from collections.abc import Callable
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from proxy.simulator.refusals import Refusal, invalid
@@ -33,15 +34,17 @@ _JSON_TYPES = (
     (dict, "START_OBJECT"),
     (list, "START_ARRAY"),
 )
-_EXPECTED = {
-    "string": "String",
-    "integer": "Integer",
-    "long": "Long",
-    "float": "Float",
-    "double": "Double",
-    "boolean": "Boolean",
-    "blob": "ByteBuffer",
-}
+_EXPECTED = MappingProxyType(
+    {
+        "string": "String",
+        "integer": "Integer",
+        "long": "Long",
+        "float": "Float",
+        "double": "Double",
+        "boolean": "Boolean",
+        "blob": "ByteBuffer",
+    }
+)
 
 
 @cache

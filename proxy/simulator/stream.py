@@ -42,6 +42,18 @@ async def play(
     await act(exchange, whole, pace, fault, chance)
 
 
+async def play_whole(exchange: Exchange, body: bytes, fault: Fault | None) -> None:
+    """Send a Converse body; a stall comes before it, a cut or truncation in its middle."""
+    if fault is not None and fault.kind == "stall":
+        await exchange.pause(_AN_HOUR if fault.seconds is None else fault.seconds)
+    if fault is None or fault.kind not in ("cut", "truncate"):
+        await exchange.whole(200, body)
+        return
+    await exchange.head(200, "application/json", (("Content-Length", str(len(body))),))
+    await exchange.body(body[: len(body) // 2 if fault.size is None else fault.size], more=True)
+    await exchange.close()
+
+
 def _frame(event: Event, chance: Random) -> bytes:
     name, payload = event
     if name.endswith("Exception"):
@@ -117,14 +129,14 @@ async def _cut(
     exchange: Exchange, whole: Iterator[bytes], pace: float, fault: Fault, chance: Random
 ) -> None:
     await _part(exchange, whole, pace, fault)
-    exchange.close()
+    await exchange.close()
 
 
 async def _reset(
     exchange: Exchange, whole: Iterator[bytes], pace: float, fault: Fault, chance: Random
 ) -> None:
     await _send(exchange, _first(whole, fault.after), pace)
-    exchange.reset()
+    await exchange.reset()
 
 
 async def _part(exchange: Exchange, whole: Iterator[bytes], pace: float, fault: Fault) -> None:

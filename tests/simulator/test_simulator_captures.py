@@ -1,0 +1,98 @@
+"""What AWS was recorded accepting, the simulator accepts; what it refused, it refuses.
+
+Reads the recorded exchanges beside the repository (`../shared/captures`, not part of it). Three
+things in them cannot be replayed and are put back first: media that the recordings leave out, the
+service's own signatures of reasoning (minted anew for the same text), and account-bound profiles.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.simulator.estate import Estate
+from proxy.simulator.judge import judge
+from proxy.simulator.refusals import Refusal
+from proxy.simulator.signatures import Ledger
+
+CAPTURES = Path(__file__).resolve().parents[3] / "shared" / "captures"
+MEDIA = {
+    "png": b"\x89PNG\r\n\x1a\n" + bytes(40),
+    "jpeg": b"\xff\xd8\xff\xe0" + bytes(40),
+    "pdf": b"%PDF-1.4\n" + bytes(40),
+}
+# Not about the request: credentials, and a prompt that its recorder replaced by a placeholder.
+UNREPLAYABLE = ("auth-error", "context-length-exceeded")
+# Labelled real, yet its answer carries an invented request id.
+INVENTED = "test-request-id"
+
+pytestmark = pytest.mark.skipif(
+    not CAPTURES.is_dir(), reason="no recorded exchanges beside the repo"
+)
+
+
+def recorded() -> list[tuple[str, dict[str, Any]]]:
+    exchanges = []
+    for path in sorted(CAPTURES.glob("*/*.json")):
+        exchange = json.loads(path.read_text())
+        usable = exchange["recorded"] == "real" and exchange["model"]
+        converse = exchange["operation"] in ("Converse", "ConverseStream")
+        request_id = (exchange["response"].get("headers") or {}).get("x-amzn-requestid", "")
+        if not (usable and converse and isinstance(exchange["request"]["body"], dict)):
+            continue
+        if request_id.startswith(INVENTED) or any(word in path.name for word in UNREPLAYABLE):
+            continue
+        exchanges.append((f"{path.parent.name}/{path.name}", exchange))
+    return exchanges
+
+
+def restore(value: Any, ledger: Ledger, model: str, form: str = "pdf") -> Any:
+    """The request with media and signatures put back."""
+    if isinstance(value, list):
+        return [restore(inner, ledger, model, form) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    form = value.get("format", form)
+    restored = {name: restore(inner, ledger, model, form) for name, inner in value.items()}
+    data = restored.get("bytes")
+    if isinstance(data, str) and data.startswith("<base64"):
+        restored["bytes"] = base64.b64encode(MEDIA.get(form, MEDIA["pdf"])).decode()
+    if "reasoningText" in restored and "signature" in restored["reasoningText"]:
+        text = restored["reasoningText"]["text"]
+        restored["reasoningText"]["signature"] = ledger.sign(text, model)
+    if "redactedContent" in restored:
+        restored["redactedContent"] = ledger.redact("restored", model)
+    return restored
+
+
+def verdict(exchange: dict[str, Any], estate: Estate) -> tuple[int, str]:
+    ledger = Ledger(0)
+    model = exchange["model"]
+    try:
+        foundation = estate.resolve(model).model.id
+    except Refusal as refusal:
+        return refusal.status, refusal.message
+    body = restore(exchange["request"]["body"], ledger, foundation)
+    try:
+        judge(exchange["operation"], model, body, estate, ledger, "vendor")
+    except Refusal as refusal:
+        return refusal.status, refusal.message
+    return 200, ""
+
+
+def test_verdicts_agree_with_the_service() -> None:
+    estate = Estate.build("us-east-1")
+    exchanges = recorded()
+    assert len(exchanges) > 250
+    disagreements = []
+    for name, exchange in exchanges:
+        status, message = verdict(exchange, estate)
+        response = exchange["response"]
+        said = (response.get("body") or {}).get("message", "") if response["status"] != 200 else ""
+        if (status, message) != (response["status"], said):
+            disagreements.append((name, (response["status"], said), (status, message)))
+    assert disagreements == []
