@@ -29,6 +29,7 @@ CLAUDE_3: Final = Traits(
     family="claude",
     video=False,
     audio=False,
+    s3_media=False,
     schema_any_name=False,
     sampling=ALL_SAMPLING,
     blank_stop=False,

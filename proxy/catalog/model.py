@@ -48,6 +48,7 @@ class Traits:
     video: bool = True
     audio: bool = True
     s3_media: bool = True
+    """Reads images and video from S3. Documents are left to the service: recorded both ways."""
     result_media: frozenset[str] = frozenset({"image", "document"})
     """Kinds of media that may stand inside a ``toolResult``: image, document, video."""
 

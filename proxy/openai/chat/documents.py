@@ -238,7 +238,7 @@ def bucket_owner(source: Mapping[str, Json]) -> Json:
 def _document(form: str, source: Block, filename: str, path: str, intake: Intake) -> Block:
     intake.count_document(path)
     name = document_name(filename, intake.names)
-    if filename and name != filename.rpartition(".")[0]:
+    if filename and name not in (filename, filename.rpartition(".")[0]):
         intake.notes.tell("file.filename:renamed")
     return {"document": {"format": form, "name": name, "source": source}}
 

@@ -35,7 +35,8 @@ class Call:
 
 @dataclass(slots=True)
 class History:
-    """``calls`` by the index of their assistant message; ``answers`` are the messages in use."""
+    """``calls`` by the index of their assistant message; ``answers``: all messages that answer one,
+    those that a later answer replaced among them."""
 
     calls: dict[int, list[Call]] = field(default_factory=dict)
     answers: set[int] = field(default_factory=set)
@@ -126,6 +127,5 @@ def _answer(
             f"messages[{call.result}]",
             "A tool call has two results; the last one counts.",
         )
-        history.answers.discard(call.result)
     call.result = index
     history.answers.add(index)

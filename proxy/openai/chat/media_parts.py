@@ -140,11 +140,16 @@ def audio_block(audio: Mapping[str, Json], at: str) -> Block:
         inline = parse_data_url(data, f"{at}.data")
     else:
         inline = Inline("", clean_base64(data, f"{at}.data"))
-    word = (read_text(audio, "format", at) or _subtype(inline.mime)).lower()
+    return inline_audio(inline, read_text(audio, "format", at) or "", f"{at}.format")
+
+
+def inline_audio(inline: Inline, named: str, path: str) -> Block:
+    """``named`` is the format as the client has it, "" to go by the MIME type or the bytes."""
+    word = (named or _subtype(inline.mime)).lower()
     form = _AUDIO_FORMATS.get(word or sniff(inline.head) or "")
     if form is None:
         words = ", ".join(sorted(set(_AUDIO_FORMATS.values())))
-        raise bad_value(f"{at}.format", f"supported values are: {words}.")
+        raise bad_value(path, f"supported values are: {words}.")
     return {"audio": {"format": form, "source": {"bytes": inline.data}}}
 
 

@@ -16,13 +16,14 @@ from typing import Final, NamedTuple
 from proxy.converse.types import Json
 from proxy.errors import unsupported
 from proxy.openai.chat.caching import cache_mark
-from proxy.openai.chat.data_urls import Inline, clean_base64
+from proxy.openai.chat.data_urls import Inline, clean_base64, is_data_url, parse_data_url
 from proxy.openai.chat.documents import bucket_owner, document_block, file_blocks
 from proxy.openai.chat.media_parts import (
     Block,
     Intake,
     audio_block,
     image_block,
+    inline_audio,
     inline_image,
     read_url,
     remote,
@@ -292,9 +293,9 @@ def _read_audio(part: Mapping[str, Json], at: str, intake: Intake) -> list[Block
 
 def _read_audio_url(part: Mapping[str, Json], at: str, intake: Intake) -> list[Block]:
     url, path = read_url(part, "audio_url", at)
-    if url[:5].lower() != "data:":
+    if not is_data_url(url):
         raise remote(url, path, "invalid_value")
-    return [audio_block({"data": url}, path)]
+    return [inline_audio(parse_data_url(url, path), "", path)]
 
 
 def _read_file(part: Mapping[str, Json], at: str, intake: Intake) -> list[Block]:

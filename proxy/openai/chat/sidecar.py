@@ -31,7 +31,7 @@ def note_unsupported(request: ChatRequest, options: Options, notes: Notes) -> No
         if name in _HINTS:
             notes.tell(f"{name}:dropped")
         else:
-            notes.add(f"{name}:dropped", name, "Converse has no counterpart.")
+            notes.add(f"{name}:dropped", name, f"Converse has no counterpart of '{name}'.")
     if request.user is not None and not options.forward_user:
         notes.tell("user:dropped")
 

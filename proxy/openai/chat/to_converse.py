@@ -26,13 +26,14 @@ from proxy.openai.chat.request_shape import ChatRequest
 from proxy.openai.chat.sidecar import note_unsupported, request_metadata, service_tier
 from proxy.openai.chat.structured import FormatTranslation, apply_format
 from proxy.openai.chat.tools import (
-    ANSWER_IN_TEXT,
     ToolTranslation,
     translate_tools,
     without_choice,
 )
 from proxy.openai.chat.turns import Frame, Turns, build_turns, read_history
 
+ASK_AGAIN: Final = "No tool can be called now. Reply to the user in plain text only."
+"""Said when a call had to be withheld and nothing else came."""
 _OPERATOR_ONLY: Final = "amazon-bedrock-"
 """Native keys of this prefix configure Bedrock itself (guardrails, tracing), not the model."""
 
@@ -225,7 +226,7 @@ def _plan(
 
 def _ask_again(body: ConverseRequest, traits: Traits) -> ConverseRequest:
     """The same call with a word at the end of the system prompt."""
-    note = {"text": ANSWER_IN_TEXT}
+    note = {"text": ASK_AGAIN}
     again: ConverseRequest = {**body}
     if traits.system:
         again["system"] = [*body.get("system", ()), note]

@@ -108,11 +108,8 @@ class _Walk:
         if self._traits.system:
             self.turns.system = blocks
         elif blocks:
-            self._notes.add(
-                "system:moved",
-                "messages[0]",
-                "This model takes no system prompt; it leads the user's",
-            )
+            if leading:
+                self._notes.add("system:moved", "messages[0]", "This model takes no system prompt.")
             self._add("user", blocks)
 
     def read(self, index: int) -> None:
@@ -148,7 +145,10 @@ class _Walk:
         if not blocks:
             if self._last() == "user":
                 return
+            self._notes.tell("blank_text:emulated")
             blocks = [{"text": FILLER}]
+        if self._held:
+            self._notes.tell("system:moved")
         self._add("user", blocks)
         self._anchor()
 
@@ -185,11 +185,6 @@ class _Walk:
 
     def _call(self, call: Call) -> list[Block]:
         if self._frame.flat:
-            self._notes.add(
-                "tool_calls:emulated",
-                call.path,
-                "This model has no tools; the call is told as text.",
-            )
             arguments = orjson.dumps(call.input).decode()
             return [{"text": f"[Called {call.name} with {arguments}]"}]
         name = self._frame.names.to_bedrock(call.name)
@@ -263,6 +258,9 @@ class _Walk:
             self.turns.messages.append({"role": "system", "content": blocks})
             self._results = False
         else:
+            self._notes.add(
+                "system:moved", "messages", "A system message cannot follow an assistant's."
+            )
             self._add("user", _as_user(blocks))
             self._anchor()
 
