@@ -15,7 +15,7 @@ and needs none of this; see ``credentials.py``.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +87,16 @@ class Chain:
     def load(self) -> Keys:
         """Fresh credentials. Raises ``Unavailable``."""
         import botocore.exceptions as aws
+        from botocore.parsers import ResponseParserError
 
-        # Sources differ in what they raise: a broken file, a login command's junk (ValueError,
-        # KeyError), a refused STS call, a time that cannot be parsed, "still expired" (Runtime).
+        # Sources differ in what they raise: a broken file, a login command's junk (Value,
+        # Lookup), a refused STS call or a page instead of XML, a time that cannot be parsed.
         try:
             keys = self._base()
             return keys if self._role is None else self._assume(keys, self._role)
         except (
-            aws.BotoCoreError, aws.ClientError, OSError, RuntimeError, ValueError, KeyError,
-            TypeError,
+            aws.BotoCoreError, aws.ClientError, ResponseParserError, OSError, RuntimeError,
+            ValueError, TypeError, LookupError,
         ) as failure:  # fmt: skip
             raise Unavailable(str(failure), type(failure).__name__) from failure
 
@@ -115,7 +116,7 @@ class Chain:
 
         if self._profile is None and (keys := environment_keys(self._environment)) is not None:
             return keys
-        session, profile = open_session(self._environment, self._profile)
+        session, profile = open_session(self._environment, self._profile, self._region)
         self._warn(profile)
         resolver = session.get_component("credential_provider")
         resolver.remove("env")  # was asked above; half a pair there would end the chain
@@ -129,7 +130,7 @@ class Chain:
         return _frozen(credentials, profile.name)
 
     def _assume(self, keys: Keys, role: Role) -> Keys:
-        session, _ = open_session(self._environment, self._profile)
+        session, _ = open_session(self._environment, self._profile, self._region)
         client = session.create_client(
             "sts",
             region_name=self._region,
@@ -192,13 +193,16 @@ def environment_keys(environment: Mapping[str, str]) -> Keys | None:
         token.strip() or None,
         source="env",
         detail="AWS_ACCESS_KEY_ID",
-        expiry=datetime.fromisoformat(expiry).timestamp() if expiry else None,
+        expiry=_unix(expiry) if expiry else None,
         account=environment.get("AWS_ACCOUNT_ID", "").strip() or None,
     )
 
 
-def open_session(environment: Mapping[str, str], profile: str | None) -> tuple[Any, Profile]:
-    """A botocore session with short time limits, and the profile it uses.
+def open_session(
+    environment: Mapping[str, str], profile: str | None, region: str | None = None
+) -> tuple[Any, Profile]:
+    """A botocore session with short time limits, and the profile it uses. STS is asked in the
+    profile's region, else in ``region``.
 
     A profile that does not exist is left out, whoever asked for it. ``default`` may always be
     asked for, with or without shared files (older instructions tell users of instance roles to set
@@ -217,6 +221,8 @@ def open_session(environment: Mapping[str, str], profile: str | None) -> tuple[A
     session.set_default_client_config(
         Config(connect_timeout=3, read_timeout=8, retries={"total_max_attempts": 2})
     )
+    if region and session.get_config_variable("region") is None:
+        session.set_config_variable("region", region)  # botocore does not read AWS_REGION
     name = None if missing else asked
     return session, Profile(name, None if missing == "default" else missing)
 
@@ -242,6 +248,15 @@ def _profile_of(environment: Mapping[str, str]) -> str | None:
         if value := environment.get(name, "").strip():
             return value
     return None
+
+
+def _unix(text: str) -> float | None:
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        logger.warning("AWS_CREDENTIAL_EXPIRATION is no ISO 8601 time; passed over")
+        return None
+    return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
 
 
 def _frozen(credentials: Any, profile: str | None) -> Keys:

@@ -14,7 +14,7 @@ Bedrock API reference, *ListFoundationModels*, *ListInferenceProfiles* and the o
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -328,9 +328,10 @@ def _time(value: object) -> int:
     if not isinstance(value, str):
         return 0
     try:
-        return int(datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value)).timestamp())
-    except (ValueError, OverflowError):
+        read = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
+    except ValueError:
         return 0
+    return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
 
 
 def _id_time(model_id: str) -> int:
