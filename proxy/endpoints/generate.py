@@ -47,6 +47,8 @@ class Shop:
 
     upstream: Upstream
     resolver: Resolver
+    nearest: Callable[[str], Sequence[str]]
+    """Model names that resemble one that Bedrock does not know."""
     options: Options
     limits: Limits
     gate: Gate
@@ -80,6 +82,8 @@ class Generate:
             phase = "streaming" if record.first_content else "before_first_token"
             shop.metrics.disconnects.labels(record.model, phase).inc()
         except ProxyError as error:
+            if error.code == "model_not_found":
+                self._suggest(error, asked.name)
             await self._fail(client, record, error)
         except Exception:  # noqa: BLE001  # the outer edge: the client is told, the log has it
             logger.exception("unforeseen", extra={"fields": {"request_id": request_id}})
@@ -194,6 +198,13 @@ class Generate:
         if choices == 1:
             return [await one(0, opener)]
         return await _fan_out(choices, one, opener)
+
+    def _suggest(self, error: ProxyError, name: str) -> None:
+        """A 404 that comes from Bedrock names what was probably meant."""
+        near = self._shop.nearest(name) if error.upstream_id else ()
+        if near:
+            error.param = error.param or "model"
+            error.message += f" Did you mean {' or '.join(near)}?"
 
     async def _fail(self, client: Client, record: Record, error: ProxyError) -> None:
         """Tell the client, in the only way still open: a status, or an error in the stream."""

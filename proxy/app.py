@@ -1,0 +1,334 @@
+"""The one place where parts are built and joined; the lifespan starts and stops them.
+
+``build`` takes what was read (settings, AWS configuration) and returns a ``House``: an ASGI app and
+the few handles that the server and the command line need. It does no IO. Adding a client API is one
+line in ``_routes``.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from proxy import __version__
+from proxy.access.guard import Guard
+from proxy.bedrock.bearer import Bearer
+from proxy.bedrock.chain import Chain
+from proxy.bedrock.credentials import Authorizer, Credentials, SigV4, State
+from proxy.bedrock.discovery import Discovery
+from proxy.bedrock.engine import open_engine
+from proxy.bedrock.paths import query_string
+from proxy.bedrock.regions import AwsConfig, Service, choose_region, endpoint
+from proxy.bedrock.retries import Budget
+from proxy.bedrock.sources import bearer_key
+from proxy.bedrock.transport import SignedTransport, build_request, read_whole
+from proxy.bedrock.upstream import Target, Upstream
+from proxy.bedrock.worker import Worker
+from proxy.catalog.entries import Options as CatalogOptions
+from proxy.dialect import Options
+from proxy.endpoints.gate import Gate
+from proxy.endpoints.generate import Generate, Shop, unforeseen
+from proxy.endpoints.models import list_models, one_model
+from proxy.endpoints.ops import healthz, metrics_page, readyz
+from proxy.errors import ProxyError, invalid
+from proxy.logs import logger
+from proxy.metrics import Metrics
+from proxy.openai.chat.api import CHAT
+from proxy.openai.errors import error_body
+from proxy.openai.models import render_list, render_one
+from proxy.relay import Limits
+from proxy.settings import Loaded, Settings
+
+PREFIXES: Final = ("/v1", "", "/api/v1", "/openai/v1")
+_LISTING_LIMIT: Final = 32_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The built proxy. ``leave`` and ``drain`` are what the server awaits when it stops."""
+
+    asgi: Guard
+    gate: Gate
+    metrics: Metrics
+    discovery: Discovery
+    settings: Settings
+    region: str
+    state: Callable[[], State]
+    credentials: Credentials | None
+
+    async def leave(self) -> None:
+        """Not ready any more; still listening for the pre-stop time."""
+        self.gate.leaving = True
+        await asyncio.sleep(self.settings.pre_stop)
+
+    async def drain(self) -> None:
+        await self.gate.drain(self.settings.drain_timeout)
+
+    def reload(self) -> None:
+        """SIGHUP: nothing here is read from files that change while running."""
+        logger.info("SIGHUP: nothing to reload")
+
+
+def build(
+    loaded: Loaded,
+    aws: AwsConfig,
+    *,
+    mode: str = "aws",
+    engine: httpx.AsyncBaseTransport | None = None,
+) -> House:
+    """Join the parts. ``engine`` replaces the network (a test's ``httpx.MockTransport``)."""
+    settings, environment = loaded.settings, loaded.environment
+    region, _ = choose_region(settings.region, environment, aws.region)
+    metrics = Metrics(version=__version__, mode=mode, stream_limit=settings.max_streams)
+    worker = Worker()
+    credentials, authorizer_for = _authorizers(environment, region, worker, metrics)
+    host = httpx.URL(endpoint("bedrock-runtime", region)).host
+    pooled = engine or open_engine(environment, host, keep=256)
+    fresh = engine or open_engine(environment, host, keep=0)
+    targets = _Targets(region, aws, pooled, fresh, authorizer_for)
+    discovery = _discovery(settings, region, targets, metrics, credentials)
+    gate = Gate(metrics, settings.max_streams, max(256_000_000, 8 * _max_body(settings)))
+    state = authorizer_for(region).state
+    shop = Shop(
+        upstream=Upstream(targets, metrics, Budget(time.monotonic), settings.first_byte_timeout),
+        resolver=discovery,
+        nearest=lambda name: discovery.snapshot.nearest(name),
+        options=_options(settings),
+        limits=_limits(settings),
+        gate=gate,
+        metrics=metrics,
+        max_body=_max_body(settings),
+        headers=((b"x-bedrock-proxy-mode", b"simulator"),) if mode == "simulator" else (),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        if credentials is not None:
+            credentials.start()
+        discovery.start()
+        try:
+            yield {}
+        finally:
+            await discovery.close()
+            if credentials is not None:
+                await credentials.close()
+            worker.close()
+            await pooled.aclose()
+            await fresh.aclose()
+
+    app = Starlette(
+        routes=_routes(shop, discovery, gate, _report(mode, region, state, discovery)),
+        exception_handlers={HTTPException: _http_fault, ProxyError: _fault, Exception: _unforeseen},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    guard = Guard(
+        app,
+        key=settings.api_key,
+        metrics_public=settings.metrics_public,
+        metrics=metrics,
+        render=error_body,
+    )
+    return House(guard, gate, metrics, discovery, settings, region, state, credentials)
+
+
+def _routes(
+    shop: Shop,
+    discovery: Discovery,
+    gate: Gate,
+    report: Callable[[], tuple[bool, Mapping[str, object]]],
+) -> Sequence[Route]:
+    chat = Generate(CHAT, shop)
+    listing, single = list_models(discovery, render_list), one_model(discovery, render_one)
+    routes: list[Route] = []
+    for prefix in PREFIXES:
+        routes.append(Route(f"{prefix}/chat/completions", chat, methods=["POST"]))
+        routes.append(Route(f"{prefix}/models", listing, methods=["GET"]))
+        routes.append(Route(f"{prefix}/models/{{model:path}}", single, methods=["GET"]))
+    routes.append(Route("/healthz", healthz, methods=["GET"]))
+    routes.append(Route("/readyz", readyz(gate, report), methods=["GET"]))
+    routes.append(Route("/metrics", metrics_page(shop.metrics), methods=["GET"]))
+    return routes
+
+
+class _Targets:
+    """A ``Target`` per region, built when first asked for; and the control plane beside it."""
+
+    def __init__(
+        self,
+        region: str,
+        aws: AwsConfig,
+        pooled: httpx.AsyncBaseTransport,
+        fresh: httpx.AsyncBaseTransport,
+        authorizer_for: Callable[[str], Authorizer],
+    ) -> None:
+        self._region = region
+        self._aws = aws
+        self._pooled = pooled
+        self._fresh = fresh
+        self._authorizer_for = authorizer_for
+        self._known: dict[str, Target] = {}
+
+    def __call__(self, region: str | None) -> Target:
+        region = region or self._region
+        target = self._known.get(region)
+        if target is None:
+            authorizer = self._authorizer_for(region)
+            target = self._known[region] = Target(
+                region,
+                self._base("bedrock-runtime", region),
+                SignedTransport(self._pooled, authorizer),
+                SignedTransport(self._fresh, authorizer),
+            )
+        return target
+
+    async def list(
+        self, region: str, path: str, query: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """One signed GET of the control plane: status, headers in lower case, body."""
+        url = httpx.URL(self._base("bedrock", region) + path)
+        if query:
+            url = url.copy_with(query=query_string(query).encode())
+        response = await self(region).transport.handle_async_request(build_request("GET", url))
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return response.status_code, headers, await read_whole(response, _LISTING_LIMIT)
+
+    def _base(self, service: Service, region: str) -> str:
+        configured = self._aws.endpoints.get(service)
+        return configured or endpoint(service, region, self._aws.fips, self._aws.dualstack)
+
+
+def _authorizers(
+    environment: Mapping[str, str], region: str, worker: Worker, metrics: Metrics
+) -> tuple[Credentials | None, Callable[[str], Authorizer]]:
+    """Whose name the calls are made in: a Bedrock API key, else the credential chain."""
+    key = bearer_key(environment)
+    if key is not None:
+        bearer = Bearer(key)
+        return None, lambda region: bearer
+
+    def observe(source: str, outcome: str, expiry: float | None) -> None:
+        metrics.credentials_refreshes.labels(source, outcome).inc()
+        metrics.credentials_expiry.labels(source).set(float("inf") if expiry is None else expiry)
+
+    chain = Chain(environment, region=region)
+    credentials = Credentials.over(chain, worker, observe=observe)
+    return credentials, lambda region: SigV4(credentials, region)
+
+
+def _discovery(
+    settings: Settings,
+    region: str,
+    targets: "_Targets",
+    metrics: Metrics,
+    credentials: Credentials | None,
+) -> Discovery:
+    return Discovery(
+        targets.list,
+        CatalogOptions(
+            regions=(region,),
+            provider_filter=settings.provider_filter,
+            include_legacy=settings.include_legacy,
+            default_context_window=settings.default_context_window,
+            default_max_tokens=settings.default_max_tokens,
+        ),
+        interval=settings.refresh_interval,
+        enabled=settings.enabled is not False,
+        identity=credentials.identity if credentials is not None else lambda: None,
+        observer=_Observed(metrics),
+    )
+
+
+class _Observed:
+    """Discovery's news as metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def refreshed(self, region: str, outcome: str, seconds: float) -> None:
+        self._metrics.discovery_refreshes.labels(region, outcome).inc()
+        self._metrics.discovery_duration.labels(region).observe(seconds)
+
+    def listed(self, region: str, kind: str, count: int) -> None:
+        self._metrics.discovered_models.labels(region, kind).set(count)
+
+    def succeeded(self, region: str, at: float) -> None:
+        self._metrics.discovery_success.labels(region).set(at)
+
+
+def _options(settings: Settings) -> Options:
+    return Options(
+        strict=settings.strict,
+        forward_user=settings.forward_user,
+        stream_usage=settings.stream_usage,
+        auto_cache=settings.auto_cache,
+        max_choices=settings.max_choices,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        grace=settings.grace,
+        stall=settings.stall_timeout,
+        total=settings.total_timeout,
+        keepalive=settings.keepalive_interval,
+        heartbeat=settings.heartbeat_interval,
+    )
+
+
+def _max_body(settings: Settings) -> int:
+    return int(settings.max_body_mb * 1_000_000)
+
+
+def _report(
+    mode: str, region: str, state: Callable[[], State], discovery: Discovery
+) -> Callable[[], tuple[bool, Mapping[str, object]]]:
+    """What readiness tells."""
+
+    def report() -> tuple[bool, Mapping[str, object]]:
+        now = state()
+        credentials = {"mode": now.mode, "source": now.source, "ok": now.ok, "error": now.error}
+        listed = discovery.state()
+        catalog = {"enabled": listed.enabled, "models": listed.models, "at": listed.at,
+                   "failed": listed.failed}  # fmt: skip
+        return now.ok, {
+            "mode": mode, "region": region, "credentials": credentials, "catalog": catalog,
+        }  # fmt: skip
+
+    return report
+
+
+async def _http_fault(request: Request, fault: Exception) -> Response:
+    """Starlette's own refusals (404, 405) in the envelope of every other error."""
+    assert isinstance(fault, HTTPException)
+    method, path = request.method, request.scope["path"][:200]
+    if fault.status_code == 405:
+        error = invalid(f"{method} is not allowed here.", code="method_not_allowed", status=405)
+    elif fault.status_code == 404:
+        error = invalid(f"There is no {method} {path} here.", code="unknown_url", status=404)
+    else:
+        error = invalid(str(fault.detail), code=None, status=fault.status_code)
+    return _rendered(request, error, fault.headers or {})
+
+
+async def _fault(request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, ProxyError)
+    return _rendered(request, fault, {})
+
+
+async def _unforeseen(request: Request, fault: Exception) -> Response:
+    return _rendered(request, unforeseen(), {})
+
+
+def _rendered(request: Request, error: ProxyError, headers: Mapping[str, str]) -> Response:
+    shown = {**headers, "x-request-id": request.scope["state"]["request_id"]}
+    return Response(error_body(error), error.status, shown, "application/json")

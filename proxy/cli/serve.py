@@ -1,0 +1,80 @@
+"""``serve``: the proxy in front of the real Bedrock. Strict about what it needs to start.
+
+It never falls back to the simulator, never serves others without a key unless told to, and exits
+with the fix when there is no source of AWS credentials at all. A source that is slow or failing is
+no reason: then it starts, says so on ``/readyz``, and keeps trying.
+"""
+
+import ipaddress
+import socket
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.bedrock.regions import AwsConfig, choose_region, read_config
+from proxy.bedrock.sources import Source, detect
+from proxy.cli.options import read_settings, setting_options, stop
+from proxy.cli.run import run
+from proxy.cli.workers import supervise
+from proxy.settings import Loaded, Settings
+
+_NO_SOURCE = """\
+No AWS credentials were found: no AWS_BEARER_TOKEN_BEDROCK, no AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY, no profile (AWS_PROFILE, ~/.aws), no role of a container or an instance.
+
+  export AWS_BEARER_TOKEN_BEDROCK=...        # a Bedrock API key, or
+  aws configure                              # a profile
+
+To try the proxy without an AWS account: bedrock-openai-proxy demo"""
+
+
+@click.command()
+@setting_options()
+@click.option("--fd", type=int, hidden=True, help="listen on this inherited socket")
+def command(config: Path | None, fd: int | None, **flags: Any) -> None:
+    """Serve Amazon Bedrock as an OpenAI-compatible API."""
+    loaded = read_settings(config, flags)
+    settings = loaded.settings
+    refuse_open_door(settings)
+    aws, source = look_around(loaded)
+    if settings.workers > 1 and fd is None:
+        supervise(settings)
+        return
+    region, origin = choose_region(settings.region, loaded.environment, aws.region)
+    if fd is None:
+        click.echo(f"region {region} (from {origin}); credentials: {source.detail}", err=True)
+    sockets = None if fd is None else [socket.socket(fileno=fd)]
+    run(loaded, aws, source_is_certain=source.certain, sockets=sockets, on_absent=_NO_SOURCE)
+
+
+def look_around(loaded: Loaded) -> tuple[AwsConfig, Source]:
+    """The AWS configuration and the first possible source of credentials, or an exit."""
+    try:
+        aws = read_config(loaded.environment)
+    except ValueError as fault:
+        raise stop(str(fault)) from None
+    source = detect(loaded.environment)
+    if source is None:
+        raise stop(_NO_SOURCE)
+    return aws, source
+
+
+def refuse_open_door(settings: Settings) -> None:
+    """No key is fine for ourselves, and for nobody else unless it is said aloud."""
+    if settings.api_key is not None or settings.no_auth or _is_loopback(settings.host):
+        return
+    raise stop(
+        f"{settings.host} can be reached by others, and no API key is set.\n\n"
+        "  export BEDROCK_PROXY_API_KEY=$(openssl rand -hex 32)\n\n"
+        "or say --no-auth if something in front of it asks for one."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,24 @@
+"""Chat completions as a ``Dialect``: the one value that the rest of the house knows of this room.
+
+Source: OpenAI API reference, *Chat completions*.
+"""
+
+from typing import Final
+
+from proxy.dialect import Dialect
+from proxy.openai.chat.from_converse import ChatCollector, ChatEncoder, end, render
+from proxy.openai.chat.request import parse_request
+from proxy.openai.chat.to_converse import translate
+from proxy.openai.errors import error_body, error_event
+
+CHAT: Final = Dialect(
+    name="chat",
+    parse=parse_request,
+    translate=translate,
+    encoder=ChatEncoder,
+    end=end,
+    collector=ChatCollector,
+    render=render,
+    error_body=error_body,
+    error_event=error_event,
+)

@@ -1,0 +1,313 @@
+"""Coming and going: overload, drain, slow and hostile senders, slow readers; on real sockets."""
+
+import asyncio
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+import pytest
+
+from proxy import server
+from tests.relay.answers import EVENTS, GOOD, Told, ask, question
+from tests.support.raw_upstream import STREAM_HEAD, Line, RawUpstream, chunked, sending
+from tests.support.running import Running, serving, wait_until
+
+
+async def held_open(line: Line) -> None:
+    """Begin an answer and leave it hanging."""
+    await line.send(STREAM_HEAD + b"".join(map(chunked, EVENTS[:2])))
+    await line.until_closed(60)
+
+
+@pytest.fixture
+def upstream() -> Iterator[RawUpstream]:
+    with RawUpstream(sending(GOOD)) as one:
+        yield one
+        assert one.faults == []
+
+
+class Asking(threading.Thread):
+    """A client in a thread; ``told`` once it has its answer."""
+
+    def __init__(self, proxy: Running) -> None:
+        super().__init__(daemon=True)
+        self.proxy = proxy
+        self.told: Told | None = None
+        self.start()
+
+    def run(self) -> None:
+        self.told = ask(self.proxy, timeout=60)
+
+    def end(self) -> Told:
+        self.join(20)
+        assert self.told is not None
+        return self.told
+
+
+def connect(proxy: Running) -> socket.socket:
+    parts = urlsplit(proxy.url)
+    client = socket.create_connection((parts.hostname, parts.port))
+    client.settimeout(10)
+    return client
+
+
+def read_all(client: socket.socket) -> bytes:
+    data = b""
+    while part := client.recv(65536):
+        data += part
+    return data
+
+
+def test_above_the_ceiling_the_next_one_is_refused_at_once(upstream: RawUpstream) -> None:
+    upstream.scripts = [held_open]
+    with serving(upstream.url, settings={"max_streams": 2, "drain_timeout": 0}) as proxy:
+        askers = [Asking(proxy) for _ in range(2)]
+        wait_until(lambda: len(upstream.calls()) == 2)
+        began = time.monotonic()
+        told = ask(proxy)
+        assert time.monotonic() - began < 0.5
+        assert (told.status, told.error["code"]) == (503, "overloaded")
+        assert told.headers["retry-after"] == "1"
+        assert told.headers["x-should-retry"] == "true"
+        assert len(upstream.calls()) == 2
+        assert httpx.get(f"{proxy.url}/readyz").status_code == 200
+        proxy.stop()
+        for asker in askers:
+            assert asker.end().error["code"] == "shutting_down"
+
+
+def test_a_drain_lets_streams_finish_and_refuses_new_ones(upstream: RawUpstream) -> None:
+    go = threading.Event()
+
+    async def until_told(line: Line) -> None:
+        await line.send(STREAM_HEAD + b"".join(map(chunked, EVENTS[:2])))
+        while not go.is_set():
+            await asyncio.sleep(0.01)
+        await line.send(b"".join(map(chunked, EVENTS[2:])) + b"0\r\n\r\n")
+
+    upstream.scripts = [until_told]
+    with serving(upstream.url, settings={"drain_timeout": 10, "pre_stop": 0.4}) as proxy:
+        asker = Asking(proxy)
+        wait_until(lambda: len(upstream.calls()) == 1)
+        proxy.stop()
+        wait_until(lambda: httpx.get(f"{proxy.url}/readyz").status_code == 503)
+        assert httpx.get(f"{proxy.url}/readyz").json()["leaving"] is True
+        assert httpx.get(f"{proxy.url}/healthz").status_code == 200  # still listening
+        time.sleep(0.7)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{proxy.url}/healthz")
+        go.set()
+        told = asker.end()
+        assert (told.content, told.done) == ("Hello, sea", True)
+
+
+def test_what_outlives_the_drain_is_told_so(upstream: RawUpstream) -> None:
+    upstream.scripts = [held_open]
+    with serving(upstream.url, settings={"drain_timeout": 0.3}) as proxy:
+        askers = [Asking(proxy) for _ in range(20)]
+        wait_until(lambda: len(upstream.calls()) == 20)
+        time.sleep(0.2)
+        began = time.monotonic()
+        proxy.stop()
+        for asker in askers:
+            told = asker.end()
+            assert told.error["code"] == "shutting_down"
+            assert not told.done
+            assert told.text.endswith("}\n\n")
+        assert time.monotonic() - began < 3
+
+
+def test_an_idle_server_leaves_at_once(upstream: RawUpstream) -> None:
+    with serving(upstream.url) as proxy:
+        with httpx.Client() as client:
+            assert client.get(f"{proxy.url}/healthz").status_code == 200
+            began = time.monotonic()
+            proxy.stop()
+            wait_until(lambda: not proxy.loop.is_running(), within=5)
+        assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("sent", "declared"),
+    [(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n", None), (b"", None), (b"{", 100)],
+)
+def test_slow_senders_are_not_waited_for(
+    upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch, sent: bytes, declared: int | None
+) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(server, "BODY_SECONDS", 0.4)
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        if declared:
+            client.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
+                % declared
+            )
+        client.sendall(sent)
+        began = time.monotonic()
+        assert read_all(client) == b""
+        assert 0.3 < time.monotonic() - began < 2
+        assert ask(proxy).status == 200
+
+
+def test_a_head_that_is_too_large_is_refused(upstream: RawUpstream) -> None:
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
+        try:
+            for _ in range(80):
+                client.sendall(b"x-filler: " + b"y" * 1000 + b"\r\n")
+        except OSError:
+            pass
+        assert read_all(client).startswith(b"HTTP/1.1 431 ")
+
+
+def test_what_is_no_http_is_answered_in_the_envelope(upstream: RawUpstream) -> None:
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        client.sendall(b"NONSENSE\r\n\r\n")
+        head, _, body = read_all(client).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert orjson.loads(body)["error"].keys() == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"content-length: 4\r\ntransfer-encoding: chunked",
+        b"transfer-encoding: chunked, identity",
+        b"content-length: 4\r\ncontent-length: 5",
+        b"content-length: +4",
+        b"transfer-encoding: xchunked",
+        b"content-length : 4",
+    ],
+)
+def test_no_second_request_hides_in_a_body(upstream: RawUpstream, head: bytes) -> None:
+    hidden = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+            + head
+            + b"\r\n\r\n0\r\n\r\n"
+            + hidden
+        )
+        client.settimeout(1)
+        data = b""
+        try:
+            data = read_all(client)
+        except TimeoutError:
+            pass
+        assert b"HTTP/1.1 200" not in data
+
+
+@pytest.mark.parametrize("key", [None, "sk-test"])
+def test_a_declared_length_is_judged_before_the_body(
+    upstream: RawUpstream, key: str | None
+) -> None:
+    settings: dict[str, object] = {"max_body_mb": 0.01} | ({"api_key": key} if key else {})
+    with serving(upstream.url, settings=settings) as proxy, connect(proxy) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000000\r\n\r\n"
+        )
+        answer = read_all(client).lower()
+        assert answer.startswith(b"http/1.1 401 " if key else b"http/1.1 413 ")
+        assert b"\r\nconnection: close\r\n" in answer
+
+
+def test_a_body_without_length_is_cut_at_the_limit(upstream: RawUpstream) -> None:
+    def pour() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 10_000
+
+    with serving(upstream.url, settings={"max_body_mb": 0.1}) as proxy:
+        try:
+            response = httpx.post(f"{proxy.url}/v1/chat/completions", content=pour())
+        except (httpx.WriteError, httpx.ReadError):
+            return  # closed while we were still sending: also a way to say no
+        assert response.status_code == 413
+        assert response.json()["error"]["code"] == "request_too_large"
+
+
+def test_a_client_that_does_not_read_holds_up_its_upstream(upstream: RawUpstream) -> None:
+    poured = 0
+
+    async def endless(line: Line) -> None:
+        nonlocal poured
+        frame = b"".join(map(chunked, [EVENTS[1]] * 50))
+        await line.send(STREAM_HEAD + chunked(EVENTS[0]))
+        try:
+            while True:
+                await line.send(frame)
+                poured += len(frame)
+        except ConnectionError:
+            pass
+
+    upstream.scripts = [endless]
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        body = orjson.dumps(question())
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b"
+            % (len(body), body)
+        )
+        time.sleep(1.5)
+        first = poured
+        time.sleep(0.7)
+        assert poured == first  # nothing moves any more
+        assert first < 12_000_000  # socket buffers of four ends
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "unknown_url"),
+        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("DELETE", "/v1/models", 405, "method_not_allowed"),
+        ("GET", "/v1/models/none", 404, "model_not_found"),
+        ("POST", "/v1/chat/completions", 400, None),
+    ],
+)
+def test_every_refusal_has_the_four_keys(
+    upstream: RawUpstream, method: str, path: str, status: int, code: str | None
+) -> None:
+    with serving(upstream.url) as proxy:
+        response = httpx.request(
+            method, proxy.url + path, content=b"{" if method == "POST" else b""
+        )
+        assert response.status_code == status
+        error = response.json()["error"]
+        assert error.keys() == {"message", "type", "param", "code"}
+        assert error["type"] == "invalid_request_error"
+        assert code in (None, error["code"])
+        assert response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "application/json; charset=utf-8"}, 200),
+        ({"content-type": "application/vnd.x+json"}, 200),
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"content-type": "multipart/form-data; boundary=x"}, 415),
+        ({"content-encoding": "gzip"}, 415),
+    ],
+)
+def test_content_types(upstream: RawUpstream, headers: dict[str, str], status: int) -> None:
+    with serving(upstream.url) as proxy:
+        url = f"{proxy.url}/v1/chat/completions"
+        body = orjson.dumps(question(stream=False))
+        assert httpx.post(url, content=body, headers=headers).status_code == status
+        assert httpx.post(url, content=body).status_code == 200  # none at all is fine
+
+
+def test_the_descriptor_limit_is_raised() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        server.raise_descriptor_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
