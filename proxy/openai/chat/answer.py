@@ -96,7 +96,7 @@ class Answer(ABC):
                 reader = _EVENTS.get(kind)  # event kinds of a later service version are skipped
                 if reader is not None:
                     reader(self, body)
-        except (KeyError, TypeError, AttributeError) as fault:
+        except (KeyError, TypeError, AttributeError, ValueError) as fault:
             raise protocol_fault(f"a {kind} event of an unknown shape") from fault
 
     def call_word(self) -> str | None:
@@ -143,7 +143,7 @@ class Answer(ABC):
                 else:
                     self._waiting.append(Event("contentBlockStart", dict(body)))
             elif member in _ATTACHED:
-                self._attachments[index] = Attachment(member, start["format"])
+                self._attachments[index] = Attachment(member, start.get("format") or "")
             elif member != "toolResult":  # a server tool's: not for the client
                 raise _no_place(member)
 

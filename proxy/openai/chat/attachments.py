@@ -5,12 +5,12 @@ them), sound as OpenAI's ``audio``. Base64 stays the text that Bedrock sent.
 Sources: Bedrock API reference, *ImageBlockDelta*, *AudioBlock*; OpenAI API reference, *Audio*.
 """
 
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Final
 
 from proxy.converse.types import Json
 from proxy.errors import ProxyError
+from proxy.openai.chat.blobs import join_blobs
 
 _AUDIO_KEPT: Final = 3600
 """Seconds until ``expires_at``. Nothing is kept here: a client must not expect to refer back."""
@@ -43,21 +43,16 @@ class Attachment:
 
     def image(self) -> dict[str, Json]:
         """OpenRouter's entry of ``images``, without an index."""
-        url = self._uri or f"data:image/{self._format};base64,{self._data()}"
+        media = f"image/{self._format}" if self._format else "application/octet-stream"
+        url = self._uri or f"data:{media};base64,{join_blobs(self._pieces)}"
         return {"type": "image_url", "image_url": {"url": url}}
 
     def audio(self, id: str, created: int) -> dict[str, Json]:
         """OpenAI's ``audio`` object; ``format`` is beyond it, since no request named one."""
         return {
             "id": f"audio_{id}",
-            "data": self._data(),
+            "data": join_blobs(self._pieces),
             "transcript": "",
             "expires_at": created + _AUDIO_KEPT,
             "format": self._format,
         }
-
-    def _data(self) -> str:
-        """The pieces as one base64 text; padding between them would end it early."""
-        if any(piece.endswith("=") for piece in self._pieces[:-1]):
-            return b64encode(b"".join(map(b64decode, self._pieces))).decode()
-        return "".join(self._pieces)

@@ -48,10 +48,18 @@ class ChatEncoder(Answer):
             self._usage_on_finish or plan.show_trace or "serviceTier" in translation.body
         )
         self._out: list[bytes] = []
-        self._begun = False
+        # The official SDK's fold takes the order in which choices first appear for their indexes:
+        # the first choice speaks the roles of all, before any other says a word.
+        self._begun = index > 0
+        self._frames: Final = (
+            self._frame,
+            *(Frame(stamp, other, plan.include_usage) for other in range(1, translation.choices)),
+        )
         self._finished = False
 
     def encode(self, events: Sequence[Event]) -> bytes:
+        if not self._begun and len(self._frames) > 1:
+            self._begin()
         self.take(events)
         return self.pending()
 
@@ -124,7 +132,8 @@ class ChatEncoder(Answer):
         """The role, exactly once, in front of whatever comes first."""
         if not self._begun:
             self._begun = True
-            self._out.append(self._frame.delta({"role": "assistant", "content": ""}))
+            role = {"role": "assistant", "content": ""}
+            self._out += (frame.delta(role) for frame in self._frames)
 
     def _put_finish_chunk(self) -> None:
         self._finished = True

@@ -6,6 +6,7 @@ pass untouched (a redacted block decodes to text that is base64 itself: recorded
 """
 
 from proxy.converse.types import Json
+from proxy.openai.chat.blobs import join_blobs
 
 
 class Thoughts:
@@ -17,7 +18,7 @@ class Thoughts:
         self.blocks: list[dict[str, Json]] = []
         self._text: list[str] = []
         self._signature = ""
-        self._redacted = ""
+        self._redacted: list[str] = []
 
     def add(self, index: int, text: str, signature: str, redacted: str) -> None:
         """One ``reasoningContent`` delta; what it does not hold is empty."""
@@ -27,7 +28,8 @@ class Thoughts:
         if text:
             self._text.append(text)
         self._signature += signature
-        self._redacted += redacted
+        if redacted:
+            self._redacted.append(redacted)
 
     def close(self) -> None:
         """The open block, if there is one, is complete."""
@@ -35,6 +37,8 @@ class Thoughts:
             block: dict[str, Json] = {"text": "".join(self._text), "signature": self._signature}
             self.blocks.append({"reasoningContent": {"reasoningText": block}})
         if self._redacted:
-            self.blocks.append({"reasoningContent": {"redactedContent": self._redacted}})
+            self.blocks.append(
+                {"reasoningContent": {"redactedContent": join_blobs(self._redacted)}}
+            )
         self.open = None
-        self._text, self._signature, self._redacted = [], "", ""
+        self._text, self._signature, self._redacted = [], "", []

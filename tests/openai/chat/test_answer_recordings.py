@@ -1,0 +1,105 @@
+"""Recorded Bedrock answers are read without a fault, streamed and whole, and the SDK's fold of the
+stream is the whole answer. The recordings stand beside the project, not in it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from proxy.converse.replay import replay
+from proxy.converse.stream import ConverseStream
+from proxy.converse.types import Event
+from tests.openai.chat.captured import Case, Sdk, chunks, make_plan, plain, streamed, whole
+
+RECORDINGS = Path(__file__).parents[4] / "shared" / "captures"
+PLANS: tuple[dict[str, Any], ...] = (
+    {"include_usage": True, "family": "claude"},
+    {
+        "inline_tags": ["thinking", "think"],
+        "usage_on_finish": True,
+        "stop": ["\nObservation:", "§§"],
+    },
+)
+
+
+def recorded(operation: str) -> list[Path]:
+    return [
+        path
+        for path in sorted(RECORDINGS.glob("*/*.json"))
+        if json.loads(path.read_text())["operation"] == operation
+    ]
+
+
+def events_of(path: Path) -> list[Event] | None:
+    """The answer's events; ``None`` for an answer that is an error."""
+    exchange = json.loads(path.read_text())
+    response = exchange["response"]
+    if response["status"] != 200:
+        return None
+    if body_file := response.get("body_file"):
+        stream = ConverseStream()
+        events = stream.receive((path.parent / body_file).read_bytes())
+        assert stream.close() is None
+        return events
+    return replay(response["body"])
+
+
+@pytest.fixture(scope="module")
+def sdk() -> Iterator[Sdk]:
+    reader = Sdk()
+    yield reader
+    reader.client.close()
+
+
+@pytest.mark.parametrize("operation", ["ConverseStream", "Converse"])
+def test_recordings_are_read_without_a_fault(operation: str, sdk: Sdk) -> None:
+    if not RECORDINGS.is_dir():
+        pytest.skip("no recordings beside the project (../shared/captures)")
+    paths = recorded(operation)
+    assert paths
+    answered = 0
+    for path in paths:
+        events = events_of(path)
+        if events is None:
+            continue
+        answered += 1
+        for members in PLANS:
+            case = Case(path.stem, "", make_plan(members), {}, ())
+            stream, body = streamed(case, [events], None), whole(case, [events], None)
+            assert stream.endswith(b"data: [DONE]\n\n"), path
+            assert plain(sdk.fold(stream)) == plain(sdk.parse(body)), path
+            _check_against_source(path, events, orjson.loads(body), stream)
+    assert answered >= 40
+
+
+def _check_against_source(
+    path: Path, events: list[Event], body: dict[str, Any], stream: bytes
+) -> None:
+    """What can be told from the events alone, by other means than the code under test."""
+    client_calls = [
+        event.body["start"]["toolUse"]["name"]
+        for event in events
+        if event.kind == "contentBlockStart"
+        and event.body["start"].get("toolUse", {"type": "server_tool_use"}).get("type")
+        != "server_tool_use"
+    ]
+    choice = body["choices"][0]
+    calls = choice["message"].get("tool_calls", [])
+    assert [call["function"]["name"] for call in calls] == client_calls, path
+    for call in calls:
+        if choice["finish_reason"] != "length":
+            orjson.loads(call["function"]["arguments"])
+    usage = next((event.body["usage"] for event in events if event.kind == "metadata"), {})
+    if "totalTokens" in usage:  # one recording was made without
+        assert body["usage"]["total_tokens"] == usage["totalTokens"], path
+        assert body["usage"]["completion_tokens"] == usage["outputTokens"], path
+    text = "".join(
+        event.body["delta"].get("text", "") for event in events if event.kind == "contentBlockDelta"
+    )
+    content = choice["message"]["content"] or ""
+    if "<think" not in text and "stop_sequence" not in choice:
+        assert content == text, path
+    assert sum(chunk["choices"] != [] for chunk in chunks(stream)) <= len(events) + 3, path
