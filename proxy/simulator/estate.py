@@ -219,7 +219,7 @@ def _own_profiles(region: str) -> list[Profile]:
             id=profile_id,
             arn=f"arn:aws:bedrock:{region}:{ACCOUNT}:application-inference-profile/{profile_id}",
             name=name,
-            description=f"Application profile {name} - made by the simulator",
+            description=f"Application profile {name} made by the simulator",
             foundation=foundation,
             regions=regions,
             kind="APPLICATION",

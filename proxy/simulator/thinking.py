@@ -40,13 +40,13 @@ def thinking_of(call: Call) -> Wish:
 def check_thinking(call: Call, ledger: Ledger, scope: str) -> None:
     """Raise `Refusal` for a wish or a replay that the family does not take."""
     _check_effort_place(call)
+    _check_replay(call, ledger, scope)
     if call.family.is_claude:
         _check_claude(call, ledger)
     elif call.family.thinking == "nova":
         _check_nova(call)
     elif call.family.thinking in ("effort", "switch"):
         _check_level(call)
-    _check_replay(call, ledger, scope)
 
 
 def _claude_wish(call: Call) -> Wish:

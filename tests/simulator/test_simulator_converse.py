@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from proxy.simulator import Simulator
+from proxy.simulator.caching import PromptCache
+from proxy.simulator.call import Call
+from proxy.simulator.estate import Estate
 
 SONNET = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 SONNET_5 = "us.anthropic.claude-sonnet-5"
@@ -163,6 +168,120 @@ def test_results_are_quoted(runtime: Any) -> None:
     assert second["stopReason"] == "end_turn"
 
 
-def test_the_service_is_as_fast_as_a_load_test_needs(simulator: Simulator, runtime: Any) -> None:
-    runtime.converse(modelId=SONNET, messages=[user("Hi")])
-    assert [r.operation for r in simulator.requests] == ["Converse"]
+def test_received_requests_are_kept(simulator: Simulator, ask: Ask) -> None:
+    answer = ask("Hi", NOVA)
+    (received,) = simulator.requests
+    assert (received.operation, received.model, received.status) == ("Converse", NOVA, 200)
+    assert received.body["messages"][0]["content"] == [{"text": "Hi"}]
+    assert received.headers["content-type"] == "application/json"
+    assert received.request_id == answer["ResponseMetadata"]["RequestId"]
+    assert not received.disconnected
+
+
+def test_images_and_documents_are_seen(runtime: Any) -> None:
+    png = b"\x89PNG\r\n\x1a\n" + bytes(40)
+    image = {"image": {"format": "png", "source": {"bytes": png}}}
+    document = {"document": {"format": "txt", "name": "notes", "source": {"bytes": b"a note"}}}
+    answer = runtime.converse(modelId=SONNET, messages=[user("Look", image, image, document)])
+    assert "I received 2 images. I received 1 document." in text_of(answer)
+
+
+def test_json_by_schema_and_by_prompt(ask: Ask) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "capital": {"type": "boolean"}},
+        "required": ["city", "capital"],
+        "additionalProperties": False,
+    }
+    structure = {"jsonSchema": {"name": "city", "schema": json.dumps(schema)}}
+    wanted = {"textFormat": {"type": "json_schema", "structure": structure}}
+    strict = ask("Tell me about Lima please, is Lima a capital?", outputConfig=wanted)
+    assert set(json.loads(text_of(strict))) == {"city", "capital"}
+    prompted = ask("Tell me of Lima", system=[{"text": "Respond only with a JSON object."}])
+    assert isinstance(json.loads(text_of(prompted)), dict)
+    told = f"Answer in JSON that fits this schema: {json.dumps(schema)}"
+    by_schema = ask("Tell me of Lima", system=[{"text": told}])
+    assert set(json.loads(text_of(by_schema))) == {"city", "capital"}
+
+
+def test_echoes_of_tier_and_latency(ask: Ask) -> None:
+    answer = ask(
+        "Hi",
+        "us.amazon.nova-pro-v1:0",
+        serviceTier={"type": "flex"},
+        performanceConfig={"latency": "optimized"},
+    )
+    assert answer["serviceTier"] == {"type": "flex"}
+    assert answer["performanceConfig"] == {"latency": "optimized"}
+
+
+def test_guardrails(ask: Ask) -> None:
+    config = {"guardrailIdentifier": "abc123", "guardrailVersion": "1", "trace": "enabled"}
+    blocked = ask("Tell me of the forbidden topic", NOVA, guardrailConfig=config)
+    assert blocked["stopReason"] == "guardrail_intervened"
+    assert text_of(blocked) == "Sorry, the model cannot answer this question."
+    assessment = blocked["trace"]["guardrail"]["inputAssessment"]["abc123"]
+    assert assessment["topicPolicy"]["topics"][0]["action"] == "BLOCKED"
+    masked = ask("Say ada@example.org twice", NOVA, guardrailConfig={**config, "trace": "disabled"})
+    assert "ada@example.org" not in text_of(masked)
+    assert "trace" not in masked
+    passed = ask("Hello", NOVA, guardrailConfig=config)
+    assert passed["stopReason"] == "end_turn"
+    assert passed["trace"]["guardrail"]["actionReason"] == "No action."
+
+
+def test_parallel_calls_can_be_switched_off(ask: Ask) -> None:
+    asked = "Weather in Oslo and in Lima in parallel"
+    both = ask(asked, toolConfig=WEATHER)
+    calls = [b["toolUse"]["input"] for b in both["output"]["message"]["content"] if "toolUse" in b]
+    assert calls == [{"city": "Oslo"}, {"city": "Lima"}]
+    switch = {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
+    one = ask(asked, toolConfig=WEATHER, additionalModelRequestFields=switch)
+    assert sum("toolUse" in b for b in one["output"]["message"]["content"]) == 1
+
+
+def test_a_forced_tool_is_called_without_words(ask: Ask) -> None:
+    forced = {**WEATHER, "toolChoice": {"tool": {"name": "get_weather"}}}
+    answer = ask("Hello", toolConfig=forced)
+    assert [next(iter(b)) for b in answer["output"]["message"]["content"]] == ["toolUse"]
+    assert answer["stopReason"] == "tool_use"
+    assert ask("Hello, without any tools", toolConfig=WEATHER)["stopReason"] == "end_turn"
+
+
+def test_nova_stumbles_over_hyphens(ask: Ask) -> None:
+    spec = {**WEATHER["tools"][0]["toolSpec"], "name": "get-weather"}
+    with pytest.raises(ClientError) as caught:
+        ask("What is the weather in Oslo?", NOVA, toolConfig={"tools": [{"toolSpec": spec}]})
+    assert caught.value.response["Error"]["Code"] == "ModelErrorException"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 424
+
+
+def test_prompt_cache(ask: Ask) -> None:
+    system = [{"text": "rule " * 2000}, {"cachePoint": {"type": "default"}}]
+    first = ask("One", system=system)["usage"]
+    second = ask("Two", system=system)["usage"]
+    third = ask("Three", system=[{"text": "short"}, {"cachePoint": {"type": "default"}}])["usage"]
+    assert (first["cacheReadInputTokens"], first["cacheWriteInputTokens"]) == (0, 2500)
+    assert first["cacheDetails"] == [{"ttl": "5m", "inputTokens": 2500}]
+    assert (second["cacheReadInputTokens"], second["cacheWriteInputTokens"]) == (2500, 0)
+    assert "cacheDetails" not in second
+    assert third["cacheWriteInputTokens"] == 0
+    for usage in (first, second, third):
+        cached = usage["cacheReadInputTokens"] + usage["cacheWriteInputTokens"]
+        assert usage["totalTokens"] == usage["inputTokens"] + cached + usage["outputTokens"]
+
+
+def test_prompt_cache_ttl_and_growth() -> None:
+    point = {"cachePoint": {"type": "default"}}
+    model = Estate.build("us-east-1").resolve(SONNET)
+    cache = PromptCache()
+
+    def used(now: float, *turns: str) -> tuple[int, int]:
+        messages = [user(turn * 2000, point) for turn in turns]
+        cached = cache.use(Call(SONNET, model, {"messages": messages}), now)
+        return cached.read, cached.write
+
+    assert used(0.0, "one ") == (0, 2000)
+    assert used(10.0, "one ", "two ") == (2000, 2000)
+    assert used(305.0, "one ", "two ") == (4000, 0)
+    assert used(700.0, "one ", "two ") == (0, 4000)
