@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _AHEAD: Final = 900.0
 """Seconds before expiry at which renewal begins (a quarter of a shorter life)."""
 _LAST: Final = 60.0
-"""Seconds before expiry from which a request waits for the renewal."""
+"""Seconds before expiry from which a request waits for renewal (an eighth of a shorter life)."""
 _WATCH: Final = 60.0
 """Seconds between looks at the shared files, and at a source that has not rotated yet."""
 _PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
@@ -131,6 +131,7 @@ class Credentials:
         self._due = float("-inf")
         self._held = float("-inf")
         self._skew = 0.0
+        self._margin = _LAST
         self._flight: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -172,7 +173,7 @@ class Credentials:
 
     async def keys(self) -> Keys:
         """Valid credentials; waits for a source only if there are none. Raises ``ProxyError``."""
-        if (keys := self._fit(_LAST)) is not None:
+        if (keys := self._fit(self._margin)) is not None:
             return keys
         under_way = self._flight is not None and not self._flight.done()
         if under_way or self._clock() - self._tried >= _EAGER:
@@ -274,6 +275,7 @@ class Credentials:
         if keys.expiry is None:
             return float("inf")
         left = keys.expiry - now
+        self._margin = min(_LAST, left / 8)
         if overdue:
             return now + min(_WATCH, left / 4)
         return keys.expiry - min(_AHEAD, left / 4) * (1 + 0.1 * self._jitter())
@@ -361,7 +363,7 @@ class SigV4:
             headers,
             digest,
             keys,
-            self._region,
+            self._region if isinstance(self._region, str) else self._region(url),
             datetime.fromtimestamp(self._credentials.now(), UTC),
             self._service,
         )

@@ -83,7 +83,9 @@ class Fake:
                         return
                 else:
                     fake.asked.append({"authorization": self.headers.get("authorization", "")})
-                fake.answer(self, "imds" if self.path.startswith("/latest/") else "ecs", fake.keys())
+                fake.answer(
+                    self, "imds" if self.path.startswith("/latest/") else "ecs", fake.keys()
+                )
 
             def do_POST(self) -> None:
                 length = int(self.headers["content-length"])
