@@ -16,12 +16,19 @@ from typing import Any
 import orjson
 
 from proxy.simulator.caching import Cached
-from proxy.simulator.call import Block, Call
+from proxy.simulator.call import Block, Call, estimate_tokens
 from proxy.simulator.family import Family
 
 Event = tuple[str, dict[str, Any]]
 
 _LONGEST_FRAGMENT = 27
+# Latency-optimised inference exists for a handful of models; others fall back to standard.
+_OPTIMIZED = (
+    "amazon.nova-pro",
+    "anthropic.claude-3-5-haiku",
+    "meta.llama3-1-70b",
+    "meta.llama3-1-405b",
+)
 
 
 @dataclass(slots=True)
@@ -45,9 +52,9 @@ def converse_body(call: Call, answer: Answer, latency_ms: int) -> dict[str, Any]
         **_echoes(call, answer),
         "usage": _usage(call, answer, streaming=False),
     }
-    fields = _response_fields(call, answer, "/stop_sequence")
+    fields = _response_fields(call, {**_native_stop(answer), **_native_usage(answer)})
     if fields:
-        body["additionalModelResponseFields"] = {"stop_sequence": answer.stop_sequence}
+        body["additionalModelResponseFields"] = fields
     return dict(sorted(body.items()))
 
 
@@ -68,8 +75,9 @@ def stream_events(
         yield from _block_events(index, block, call.family, chance)
         yield "contentBlockStop", {"contentBlockIndex": index}
     stop: dict[str, Any] = {"stopReason": answer.stop_reason}
-    if _response_fields(call, answer, "/delta/stop_sequence"):
-        stop["additionalModelResponseFields"] = {"delta": {"stop_sequence": answer.stop_sequence}}
+    native = {"delta": _native_stop(answer), **_native_usage(answer)}
+    if fields := _response_fields(call, native):
+        stop["additionalModelResponseFields"] = fields
     yield "messageStop", stop
     metadata = {
         "metrics": {"latencyMs": latency_ms()},
@@ -148,17 +156,46 @@ def fragments(text: str, chance: Random) -> list[str]:
 
 def _echoes(call: Call, answer: Answer) -> dict[str, Any]:
     echoes: dict[str, Any] = {}
-    for name in ("performanceConfig", "serviceTier"):
-        if name in call.body:
-            echoes[name] = call.body[name]
+    if "serviceTier" in call.body:
+        echoes["serviceTier"] = call.body["serviceTier"]
+    if "performanceConfig" in call.body:
+        optimized = call.model.id.startswith(_OPTIMIZED)
+        wished = call.body["performanceConfig"]
+        echoes["performanceConfig"] = wished if optimized else {"latency": "standard"}
     if answer.trace is not None:
         echoes["trace"] = answer.trace
     return echoes
 
 
-def _response_fields(call: Call, answer: Answer, path: str) -> bool:
-    asked = call.body.get("additionalModelResponseFieldPaths") or []
-    return call.family.is_claude and path in asked
+def _native_stop(answer: Answer) -> dict[str, Any]:
+    """How Claude itself names the end of an answer."""
+    return {"stop_reason": answer.stop_reason, "stop_sequence": answer.stop_sequence}
+
+
+def _native_usage(answer: Answer) -> dict[str, Any]:
+    """Claude's split of output tokens (field reports; the place was not verified)."""
+    thought = [block for block in answer.content if "reasoningContent" in block]
+    tokens = sum(map(estimate_tokens, thought))
+    details = {"output_tokens_details": {"thinking_tokens": tokens}}
+    return {"usage": {"output_tokens": answer.output_tokens, **details}}
+
+
+def _response_fields(call: Call, native: dict[str, Any]) -> dict[str, Any]:
+    """What the JSON pointers of additionalModelResponseFieldPaths find; misses stay silent."""
+    found: dict[str, Any] = {}
+    paths = call.body.get("additionalModelResponseFieldPaths") or []
+    for path in paths if call.family.is_claude else []:
+        keys = path.strip("/").split("/")
+        value: Any = native
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is None and keys[-1] != "stop_sequence":
+            continue
+        target = found
+        for key in keys[:-1]:
+            target = target.setdefault(key, {})
+        target[keys[-1]] = value
+    return found
 
 
 def _usage(call: Call, answer: Answer, *, streaming: bool) -> dict[str, Any]:

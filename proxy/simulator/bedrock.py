@@ -31,6 +31,7 @@ from proxy.simulator.judge import judge
 from proxy.simulator.refusals import Refusal
 from proxy.simulator.state import Received, State
 from proxy.simulator.stream import play, play_whole
+from proxy.simulator.summaries import foundation_arn
 
 _MODEL = re.compile(r"/model/([^/]*)/([a-z-]+)")
 _RUNTIME = MappingProxyType(
@@ -74,10 +75,18 @@ class Bedrock:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         operation, name = _operation(scope["method"], target)
         record = Received(
-            operation, name, scope["method"], target, query, headers, body, exchange.request_id
+            operation,
+            name,
+            scope["method"],
+            target,
+            query,
+            headers,
+            body,
+            exchange.request_id,
+            len(body),
         )
         exchange.record = record
-        self.state.requests.append(record)
+        self.state.remember(record)
         if not operation:
             raise Refusal("UnknownOperationException", "Unknown operation.")
         self._admit(Signed(scope["method"], target, query, headers, body), operation, name)
@@ -87,6 +96,8 @@ class Bedrock:
         if operation in _RUNTIME.values():
             record.body = _parsed(body)
             await self._run(exchange, operation, name, record.body, fault)
+            if fault is not None and fault.kind == "hang_up":
+                exchange.hang_up()
         else:
             wanted = dict(parse_qsl(query, keep_blank_values=True))
             answered = respond(operation, name, wanted, self.state)
@@ -127,7 +138,7 @@ class Bedrock:
         answer = self._answer(call, chance, fault)
         settings = self.state.settings
         if not call.streaming:
-            await exchange.pause(settings.latency + settings.pace * answer.output_tokens)
+            await exchange.pause(settings.latency + settings.pace * answer.output_tokens / 4)
             latency = int((time.monotonic() - started) * 1000)
             body = orjson.dumps(converse_body(call, answer, latency))
             await play_whole(exchange, body, fault)
@@ -143,6 +154,9 @@ class Bedrock:
         answer = think(call, self.state.ledger, chance)
         answer.cached = self.state.cache.use(call, time.monotonic())
         answer = guarded(call, answer, self.state.estate.region)
+        if ":default-prompt-router/" in call.model_id:
+            invoked = foundation_arn(self.state.estate.region, call.model.id)
+            answer.trace = {**(answer.trace or {}), "promptRouter": {"invokedModelId": invoked}}
         if fault is not None and fault.kind == "stop_reason":
             answer.stop_reason = fault.reason
         return answer
@@ -193,6 +207,8 @@ async def _strike_first(exchange: Exchange, fault: Fault, operation: str) -> boo
         return False
     if fault.kind == "reset":
         await exchange.reset()
+    elif fault.kind == "drop":
+        await exchange.close()
     elif fault.kind == "redirect":
         where = (("Location", fault.location or "http://127.0.0.1:9/elsewhere"),)
         await exchange.whole(fault.status or 307, b"", headers=where)

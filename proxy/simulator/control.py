@@ -47,7 +47,7 @@ def control_routes(state: State) -> list[Route]:
 
     async def requests(request: Request) -> Response:
         if request.method == "DELETE":
-            state.requests.clear()
+            state.forget_requests()
         return _json([received.as_json() for received in list(state.requests)])
 
     async def reset(request: Request) -> Response:
@@ -66,7 +66,7 @@ def control_routes(state: State) -> list[Route]:
 def reset_state(state: State) -> None:
     """Forget faults, received requests and cached prompts; settings as at the start."""
     state.faults.clear()
-    state.requests.clear()
+    state.forget_requests()
     state.cache.clear()
     fresh = Settings()
     state.settings.change({**asdict(fresh), "pace": state.default_pace})

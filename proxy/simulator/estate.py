@@ -111,6 +111,9 @@ class Estate:
         others = {
             f"{owner}:imported-model/4ky2v8b1q7ws": "meta.llama3-1-8b-instruct-v1:0",
             f"{owner}:custom-model-deployment/7hd02ksl4mzx": "amazon.nova-micro-v1:0",
+            f"{owner}:default-prompt-router/anthropic.claude:1": (
+                "anthropic.claude-3-5-sonnet-20240620-v1:0"
+            ),
         }
         return cls(region, models, profiles, provisioned, others)
 

@@ -132,6 +132,10 @@ class Exchange:
         self._transport().close()
         await self._closed()
 
+    def hang_up(self) -> None:
+        """Close a connection whose answer is complete."""
+        self._transport().close()
+
     async def _closed(self) -> None:
         """Wait until the server knows; it complains about answers that simply stop."""
         self._dropped = True

@@ -4,10 +4,11 @@ A `Fault` says what happens (`kind`), to which calls (`operation`, `model`) and 
 None means until cleared). `FaultBook` hands the first fault that fits to each call. How a fault
 looks on the wire is the business of `stream.py` (inside a stream) and `app.py` (before one).
 
-Kinds before any answer: `error`, `throttle`, `delay`, `reset` (within a stream when `after` is
-set), `redirect`, `raw`.
+Kinds before any answer: `error`, `throttle`, `delay`, `reset` (TCP reset; within a stream when
+`after` is set), `drop` (connection closed without a word), `redirect`, `raw`.
 Kinds within a stream: `exception`, `error_frame`, `stall`, `truncate`, `cut`, `corrupt`, `drip`,
-`garbage`, `events`, `huge`. Kind for both forms: `stop_reason`.
+`garbage`, `events`, `huge`. Kinds for both forms: `stop_reason`, `hang_up` (a whole
+answer, then the kept-alive connection is closed unannounced, as idle ones are).
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-BEFORE = frozenset({"error", "throttle", "reset", "redirect", "raw"})
+BEFORE = frozenset({"error", "throttle", "reset", "drop", "redirect", "raw"})
 WITHIN = frozenset(
     {
         *("exception", "error_frame", "stall", "truncate", "cut", "corrupt", "drip", "garbage"),
         *("events", "huge"),
     }
 )
-KINDS = BEFORE | WITHIN | {"delay", "stop_reason"}
+KINDS = BEFORE | WITHIN | {"delay", "stop_reason", "hang_up"}
 
 
 @dataclass(frozen=True, slots=True)

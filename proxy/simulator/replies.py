@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from types import MappingProxyType
 
 import orjson
@@ -33,7 +33,9 @@ _SAY = re.compile(
     re.IGNORECASE,
 )
 _COUNT = re.compile(r"\bcount (?:from (-?\d{1,6}) )?(?:up )?to (-?\d{1,6})\b", re.IGNORECASE)
-_LENGTH = re.compile(r"\b(\d{1,6})[ -]words?\b", re.IGNORECASE)
+_SPELLED = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_LENGTH = re.compile(rf"\b(\d{{1,6}}|{'|'.join(_SPELLED)})[ -]words?\b", re.IGNORECASE)
+_GREETING = ("Hello", "there", "from", "simulated", "Bedrock")
 _SUM = re.compile(r"(-?\d{1,9})\s*([-+*x\u00d7/])\s*(-?\d{1,9})")
 _NAME = re.compile(r"\bmy name is ([A-Za-zÀ-ÿ]+)", re.IGNORECASE)
 _ASKS_NAME = re.compile(r"\b(?:what(?:'s| is) my name|who am i)\b", re.IGNORECASE)
@@ -119,9 +121,12 @@ def _embedded_schema(text: str) -> dict[str, object] | None:
 
 def _by_length(call: Call, reading: Reading) -> str | None:
     wanted = _LENGTH.search(reading.asked)
-    if wanted is None or not re.search(r"\b(?:write|give|tell|produce|use)\b", reading.lowered):
+    if wanted is None or not re.search(r"\b(?:write|give|tell|say|use|in|with)\b", reading.lowered):
         return None
-    words = list(islice(cycle(_WORDS), int(wanted.group(1))))
+    said = wanted.group(1).lower()
+    count = _SPELLED.index(said) + 1 if said in _SPELLED else int(said)
+    opening = _GREETING if "hello" in reading.lowered else ()
+    words = list(islice(chain(opening, cycle(_WORDS)), count))
     for at in range(0, len(words), 12):
         words[at] = words[at].capitalize()
     for at in range(11, len(words), 12):

@@ -20,6 +20,7 @@ from proxy.simulator.faults import FaultBook
 from proxy.simulator.signatures import Ledger
 
 _REMEMBERED = 1000
+_REMEMBERED_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class Received:
     headers: dict[str, str]
     body: Any
     request_id: str
+    size: int = 0
     at: float = field(default_factory=time.monotonic)
     status: int = 0
     error: str = ""
@@ -87,12 +89,24 @@ class State:
     settings: Settings = field(default_factory=Settings)
     default_pace: float = 0.0
     faults: FaultBook = field(default_factory=FaultBook)
-    requests: deque[Received] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    requests: deque[Received] = field(default_factory=deque)
     cache: PromptCache = field(default_factory=PromptCache)
     ledger: Ledger = field(init=False)
+    _kept: int = 0
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.seed)
+
+    def remember(self, received: Received) -> None:
+        """Keep a request; the oldest make room beyond 1000 requests or 64 MB of bodies."""
+        self._kept += received.size
+        self.requests.append(received)
+        while len(self.requests) > _REMEMBERED or self._kept > _REMEMBERED_BYTES:
+            self._kept -= self.requests.popleft().size
+
+    def forget_requests(self) -> None:
+        self.requests.clear()
+        self._kept = 0
 
     def now(self) -> datetime:
         """The service's clock."""

@@ -144,7 +144,15 @@ def _check_pairs(call: Call) -> None:
 
 
 def _check_results(call: Call, at: int, message: Message) -> None:
-    others = [b for b in message["content"] if "toolResult" not in b and "cachePoint" not in b]
+    kinds = [next(iter(block)) for block in message["content"] if "cachePoint" not in block]
+    others = [kind for kind in kinds if kind != "toolResult"]
+    if call.family.is_claude and "toolResult" in kinds[len(kinds) - len(others) :]:
+        ids = ", ".join(result["toolUseId"] for result in tool_results(message))
+        raise model_says(
+            f"messages.{at}: `tool_use` ids were found without `tool_result` blocks immediately "
+            f"after: {ids}. Each `tool_use` block must have a corresponding `tool_result` block in "
+            "the next message."
+        )
     if others and call.family.result_alone:
         raise invalid(
             f"The content at messages.{at} mixes toolResult blocks with other content blocks. This "

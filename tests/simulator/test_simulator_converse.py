@@ -121,6 +121,7 @@ def test_words_on_demand(ask: Ask) -> None:
         ('Say "pong"', "pong"),
         ("Reply with exactly: ready", "ready"),
         ("What is 12 * 7?", "84"),
+        ("Say hello in five words.", "Hello there from simulated Bedrock"),
     ],
 )
 def test_obeys(ask: Ask, asked: str, said: str) -> None:
@@ -213,6 +214,28 @@ def test_echoes_of_tier_and_latency(ask: Ask) -> None:
     )
     assert answer["serviceTier"] == {"type": "flex"}
     assert answer["performanceConfig"] == {"latency": "optimized"}
+    fallen = ask("Hi", performanceConfig={"latency": "optimized"})
+    assert fallen["performanceConfig"] == {"latency": "standard"}
+
+
+def test_a_prompt_router_names_its_choice(ask: Ask) -> None:
+    owner = "arn:aws:bedrock:us-east-1:123456789012"
+    answer = ask("Hi", f"{owner}:default-prompt-router/anthropic.claude:1")
+    invoked = answer["trace"]["promptRouter"]["invokedModelId"]
+    assert invoked.endswith("foundation-model/anthropic.claude-3-5-sonnet-20240620-v1:0")
+
+
+def test_native_response_fields(runtime: Any) -> None:
+    request = {
+        "modelId": SONNET,
+        "messages": [user("Hi")],
+        "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+        "additionalModelResponseFieldPaths": ["/usage/output_tokens_details", "/no/such"],
+    }
+    answer = runtime.converse(**request)
+    assert list(answer["additionalModelResponseFields"]) == ["usage"]
+    details = answer["additionalModelResponseFields"]["usage"]["output_tokens_details"]
+    assert 0 < details["thinking_tokens"] < answer["usage"]["outputTokens"]
 
 
 def test_guardrails(ask: Ask) -> None:

@@ -166,6 +166,31 @@ def test_resets(simulator: Simulator, http: httpx.Client, after: int) -> None:
         answer.read()
 
 
+def test_a_dropped_connection(simulator: Simulator, http: httpx.Client) -> None:
+    simulator.control("drop")
+    with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+        http.post(path(), json={"messages": HELLO["messages"]})
+
+
+@pytest.mark.parametrize("operation", ["converse", "converse-stream"])
+def test_a_kept_alive_connection_is_closed_unannounced(
+    simulator: Simulator, http: httpx.Client, operation: str
+) -> None:
+    simulator.control("hang_up")
+    host, port = simulator.url.removeprefix("http://").split(":")
+    body = json.dumps({"messages": HELLO["messages"]})
+    head = (
+        f"POST {path(operation)} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {simulator.bearer}"
+        f"\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=5) as client:
+        client.sendall((head + body).encode())
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"onnection: close" not in answer
+    assert answer.endswith((b"}", b"0\r\n\r\n"))
+
+
 def test_a_corrupt_checksum(simulator: Simulator, http: httpx.Client) -> None:
     simulator.control("corrupt", after=2)
     data = whole(http)

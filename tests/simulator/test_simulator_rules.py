@@ -200,6 +200,12 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
         "toolResult blocks alone",
     ),
     (
+        "result after text",
+        SONNET_45,
+        {**history(user("a"), said(use()), user("and?", result())), **tools()},
+        "without `tool_result` blocks immediately after: t1",
+    ),
+    (
         "status",
         PALMYRA,
         {**history(user("a"), said(use()), user(result(status="success"))), **tools()},

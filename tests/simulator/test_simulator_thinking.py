@@ -174,6 +174,28 @@ def test_a_tool_loop_with_thinking_returned(
     assert turns == 4
 
 
+@pytest.mark.parametrize("model", [SONNET_46, OPUS_5, OPUS_55])
+def test_fifty_turns_of_interleaved_thinking_and_parallel_calls(runtime: Any, model: str) -> None:
+    asked = "Use lookup in parallel for 50 rounds, interleaved."
+    messages = [user(asked)]
+    fields = {} if model == OPUS_55 else ADAPTIVE
+    seen: set[str] = set()
+    for _ in range(50):
+        answer = runtime.converse(
+            modelId=model,
+            messages=messages,
+            toolConfig=LOOKUP,
+            additionalModelRequestFields=fields,
+        )
+        turn = answer["output"]["message"]
+        ids = {b["toolUse"]["toolUseId"] for b in turn["content"] if "toolUse" in b}
+        assert len(ids) == 2
+        assert not ids & seen
+        seen |= ids
+        messages += [turn, answers(turn)]
+    assert len(seen) == 100
+
+
 def test_a_lost_thinking_block(runtime: Any) -> None:
     question, turn = first_turn(runtime, SONNET_45, BUDGET, "Use lookup.")
     bare = {"role": "assistant", "content": [b for b in turn["content"] if "toolUse" in b]}
