@@ -594,6 +594,13 @@ def test_mask(raw: str, shown: str) -> None:
     assert mask(shown) == shown
 
 
+@pytest.mark.parametrize("name", ["AccessDeniedException", "ValidationException", "NewException"])
+def test_messages_are_masked_on_their_way_out(name: str) -> None:
+    message = "User: arn:aws:iam::123456789012:user/eve may not use account 123456789012"
+    error = from_exception(name, message)
+    assert error.message == "User: <arn> may not use account <account>"
+
+
 def test_hint_of_an_on_demand_refusal_stays() -> None:
     error = from_exception(
         "ValidationException",

@@ -250,6 +250,11 @@ def test_an_empty_answer_is_an_answer(output: dict[str, Any], shapes: Any) -> No
     valid(events, shapes)
 
 
+def test_the_role_is_the_answers_own() -> None:
+    body = {"output": {"message": {"role": "system"}}, "stopReason": "end_turn"}
+    assert replay(body)[0] == Event("messageStart", {"role": "system"})
+
+
 TEXT = {"text": "x"}
 NO_ANSWERS = {
     "null": None,
