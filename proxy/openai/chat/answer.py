@@ -201,14 +201,16 @@ class Answer(ABC):
             self._pass(self._prose.feed(text))
 
     def _reasoning_delta(self, index: int, delta: Mapping[str, Json]) -> None:
-        unknown = delta.keys() - {"text", "signature", "redactedContent"}
-        if unknown:
-            raise _no_place(f"reasoningContent.{min(unknown)}")
-        text = delta.get("text") or ""
-        self.thoughts.add(
-            index, text, delta.get("signature") or "", delta.get("redactedContent") or ""
-        )
-        if text:
+        for member, value in delta.items():
+            if value:
+                self.thoughts.add(index, member, value)
+        text = delta.get("text")
+        if not text:
+            return
+        if self._prose.idle_thoughts and not self.plan.hide_reasoning:
+            self.content = True
+            self.put_reasoning(text)
+        else:
             self._pass(self._prose.think(text))
 
     def _citation_delta(self, _index: int, citation: Mapping[str, Json]) -> None:

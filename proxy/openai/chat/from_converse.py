@@ -69,7 +69,10 @@ class ChatEncoder(Answer):
         return data
 
     def finish_stream(self) -> bytes:
-        if self.finish is not None and not self._finished:
+        """Raises ``ProxyError`` if the answer never came to its end."""
+        if self.finish is None:
+            raise protocol_fault("a message that never stopped")
+        if not self._finished:
             self._put_finish_chunk()
         return self.pending()
 

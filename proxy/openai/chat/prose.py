@@ -18,7 +18,8 @@ from proxy.openai.chat.tags import Piece, TagSplitter
 class Prose:
     """Text and reasoning in, the pieces that may be passed on out.
 
-    ``idle`` says that text would come out as it went in, now and later. ``said`` says that text
+    ``idle`` says that text would come out as it went in, now and later; ``idle_thoughts`` the same
+    of reasoning. ``said`` says that text
     which is more than white space came out (kept only while a call may be withheld or tags are
     looked for).
     """
@@ -31,6 +32,7 @@ class Prose:
         self._watched: Final = plan.offered is not None
         self.said = False
         self.idle = False
+        self.idle_thoughts = False
         self._settle()
 
     @property
@@ -109,3 +111,4 @@ class Prose:
         self.idle = not (self._tags or self._stops or self._preamble is not None) and (
             self.said or not self._watched
         )
+        self.idle_thoughts = self._held is None and self._stops is None

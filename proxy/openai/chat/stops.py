@@ -14,6 +14,7 @@ class StopFilter:
     def __init__(self, sequences: Sequence[str]) -> None:
         self._sequences = tuple(sequences)
         self._starts = frozenset(sequence[0] for sequence in sequences)
+        self._longest = max(len(sequence) for sequence in sequences) - 1  # held back at most
         self.held = ""
         self.matched: str | None = None
 
@@ -39,8 +40,10 @@ class StopFilter:
 
     def _suffix(self, text: str) -> int:
         """Length of the longest end of ``text`` that begins a stop sequence."""
-        longest = max(len(sequence) for sequence in self._sequences) - 1
-        for at in range(max(0, len(text) - longest), len(text)):
+        first = max(0, len(text) - self._longest)
+        if self._starts.isdisjoint(text[first:]):
+            return 0
+        for at in range(first, len(text)):
             if text[at] in self._starts and any(s.startswith(text[at:]) for s in self._sequences):
                 return len(text) - at
         return 0

@@ -16,29 +16,25 @@ class Thoughts:
     def __init__(self) -> None:
         self.open: int | None = None
         self.blocks: list[dict[str, Json]] = []
-        self._text: list[str] = []
-        self._signature = ""
-        self._redacted: list[str] = []
+        self._parts: dict[str, list[str]] = {"text": [], "signature": [], "redactedContent": []}
 
-    def add(self, index: int, text: str, signature: str, redacted: str) -> None:
-        """One ``reasoningContent`` delta; what it does not hold is empty."""
+    def add(self, index: int, member: str, value: str) -> None:
+        """One member of a ``reasoningContent`` delta. ``KeyError``: no such member is known."""
         if index != self.open:
             self.close()
             self.open = index
-        if text:
-            self._text.append(text)
-        self._signature += signature
-        if redacted:
-            self._redacted.append(redacted)
+        self._parts[member].append(value)
 
     def close(self) -> None:
         """The open block, if there is one, is complete."""
-        if self._signature:
-            block: dict[str, Json] = {"text": "".join(self._text), "signature": self._signature}
-            self.blocks.append({"reasoningContent": {"reasoningText": block}})
-        if self._redacted:
-            self.blocks.append(
-                {"reasoningContent": {"redactedContent": join_blobs(self._redacted)}}
-            )
+        if self.open is None:
+            return
+        text, signature, redacted = self._parts.values()
+        if signature:
+            signed = {"text": "".join(text), "signature": "".join(signature)}
+            self.blocks.append({"reasoningContent": {"reasoningText": signed}})
+        if redacted:
+            self.blocks.append({"reasoningContent": {"redactedContent": join_blobs(redacted)}})
+        for part in self._parts.values():
+            part.clear()
         self.open = None
-        self._text, self._signature, self._redacted = [], "", []

@@ -116,7 +116,11 @@ def test_an_event_of_an_unknown_shape_is_a_typed_error(body: dict[str, Any]) -> 
         assert caught.value.status == 502
 
 
-def test_an_answer_that_never_stopped_is_not_rendered() -> None:
+def test_an_answer_that_never_stopped_is_not_passed_off_as_one() -> None:
+    encoder = ChatEncoder(asked(), STAMP, 0)
+    encoder.encode([START, text("So far")])
+    with pytest.raises(ProxyError, match="never stopped"):
+        encoder.finish_stream()
     collector = ChatCollector(asked(), STAMP, 0)
     collector.add([START, text("So far")])
     with pytest.raises(ProxyError, match="never stopped"):
