@@ -40,13 +40,14 @@ CLAUDE_3_CACHED: Final = replace(CLAUDE_3, cache_places=_ALL_PLACES)
 CLAUDE_35_HAIKU: Final = replace(
     CLAUDE_3_CACHED, images=False, result_media=_NONE, cache_min_tokens=2048
 )
-CLAUDE_37: Final = replace(CLAUDE_3_CACHED, reasoning="budget", signed_reasoning=True)
+CLAUDE_37: Final = replace(
+    CLAUDE_3_CACHED, tool_description=False, reasoning="budget", signed_reasoning=True
+)
 CLAUDE_4: Final = replace(CLAUDE_37, interleaved_beta=True)
 OPUS_41: Final = replace(CLAUDE_4, one_sampler=True)
 SONNET_45: Final = replace(
     OPUS_41,
     leading_assistant=True,
-    tool_description=False,
     strict_tools=True,
     native_schema=True,
     parallel_dial=True,

@@ -8,6 +8,8 @@ Source: OpenAI API reference (``arguments`` "may not always be valid JSON"); ser
 """
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import orjson
@@ -20,7 +22,7 @@ WRAPPED: Final = "input"
 UNREADABLE: Final = "_raw"
 
 _TOKEN: Final = "tool_calls.arguments:emulated"
-_CLOSERS: Final = {"{": "}", "[": "]"}
+_CLOSERS: Final[Mapping[str, str]] = MappingProxyType({"{": "}", "[": "]"})
 
 
 def arguments_to_input(arguments: Json, path: str, notes: Notes) -> dict[str, Json]:
