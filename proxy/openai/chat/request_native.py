@@ -9,6 +9,7 @@ Source: the service model of bedrock-runtime 2023-09-30 (Converse and ConverseSt
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from proxy.converse.types import Json
@@ -42,6 +43,21 @@ _GUARDRAIL: Final = (
     "trace",
     "streamProcessingMode",
 )
+_SNAKE: Final = MappingProxyType(
+    {
+        "additionalModelRequestFields": "additional_model_request_fields",
+        "additionalModelResponseFieldPaths": "additional_model_response_field_paths",
+        "guardrailConfig": "guardrail_config",
+        "guardrailIdentifier": "guardrail_identifier",
+        "guardrailVersion": "guardrail_version",
+        "streamProcessingMode": "stream_processing_mode",
+        "performanceConfig": "performance_config",
+        "requestMetadata": "request_metadata",
+        "promptVariables": "prompt_variables",
+        "outputConfig": "output_config",
+        "textFormat": "text_format",
+    }
+)
 _GUARDRAIL_HEADERS: Final = (
     ("x-amzn-bedrock-guardrailidentifier", "guardrailIdentifier"),
     ("x-amzn-bedrock-guardrailversion", "guardrailVersion"),
@@ -49,10 +65,16 @@ _GUARDRAIL_HEADERS: Final = (
 )
 _LATENCY_HEADER: Final = "x-amzn-bedrock-performanceconfig-latency"
 _TIER_HEADER: Final = "x-amzn-bedrock-service-tier"
+_HEADERS: Final = frozenset(
+    {_LATENCY_HEADER, _TIER_HEADER, *(name for name, _ in _GUARDRAIL_HEADERS)}
+)
+_MEMBERS: Final = frozenset({*_SNAKE, *_SNAKE.values(), "serviceTier"})
 
 
 def read_native(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members:
     """Converse's members by Converse's names. Raises ``ProxyError`` 400 naming the fault."""
+    if _MEMBERS.isdisjoint(body) and _HEADERS.isdisjoint(headers):
+        return {}  # the common case, and it stands on every request's way
     members = {
         "additionalModelRequestFields": _request_fields(body),
         "additionalModelResponseFieldPaths": _response_paths(body),
@@ -77,7 +99,7 @@ def read_guard_tag(body: Mapping[str, Json]) -> str:
 
 def _spelling(body: Mapping[str, Json], name: str) -> str:
     """The key under which this member was sent; its own name if it was not."""
-    snake = re.sub(r"(?<!^)([A-Z])", lambda match: "_" + match[1].lower(), name)
+    snake = _SNAKE.get(name, name)
     return snake if body.get(name) is None and body.get(snake) is not None else name
 
 

@@ -55,7 +55,6 @@ def _tool(entry: Json, path: str) -> ToolSpec:
             raise missing(join(path, kind))
         inner = source if nested is None else nested
         return _spec(kind, inner, source, path, path if nested is None else join(path, kind))
-    check_depth(source, path)
     if not kind or kind.isspace() or len(kind) > 256:
         raise bad_value(f"{path}.type", "it names no kind of tool.")
     return ToolSpec(kind="builtin", name=kind, path=path, source=source)
@@ -67,7 +66,7 @@ def _spec(
     parameters = inner.get("parameters", inner.get("input_schema"))
     if parameters is not None and not isinstance(parameters, dict | bool):
         raise wrong_type(f"{at}.parameters", "an object (a JSON Schema)", parameters)
-    check_depth(source, path)
+    check_depth(parameters, f"{at}.parameters")
     return ToolSpec(
         kind="custom" if kind == "custom" else "function",
         name=require_text(inner, "name", at),

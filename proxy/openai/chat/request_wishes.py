@@ -26,12 +26,25 @@ from proxy.openai.chat.request_shape import ReasoningAsk
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 DEFAULT_EFFORT: Final = "medium"
 """What "thinking on" means where no amount was said."""
+_REASONING: Final = frozenset(
+    {
+        "reasoning_effort",
+        "reasoning",
+        "thinking",
+        "enable_thinking",
+        "thinking_budget",
+        "chat_template_kwargs",
+        "include_reasoning",
+    }
+)
 _OFF: Final = frozenset({"off", "disabled"})
 _THINKING: Final = frozenset({"enabled", "adaptive", "disabled", "between_tools"})
 
 
 def read_reasoning(body: Mapping[str, Json]) -> ReasoningAsk:
     """The first form that says something gives the effort; a budget or ``thinking`` is kept too."""
+    if _REASONING.isdisjoint(body):
+        return ReasoningAsk()
     nested = _reasoning_object(body)
     effort, path = _effort(body, nested)
     budget = read_integer(nested, "max_tokens", 1, at="reasoning")

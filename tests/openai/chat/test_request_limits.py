@@ -1,6 +1,7 @@
 """Sizes, counts, depths and encodings: what is too much is a 400 with a name, never a 500."""
 
 import base64
+import json
 from typing import Any
 
 import orjson
@@ -149,14 +150,17 @@ def nested(depth: int) -> Any:
         ({"messages": [{"role": "user", "content": ["x"] * 10_001}]}, "messages[0].content"),
         ({"model": "m" * 2_049}, "model"),
         ({"user": "u" * 1_025}, "user"),
-        ({"additionalModelRequestFields": nested(120)}, "additionalModelRequestFields"),
-        ({"thinking": {"type": "enabled", "x": nested(120)}}, "thinking"),
-        ({"tools": [{"type": "mcp", "x": nested(120)}]}, "tools[0]"),
+        ({"additionalModelRequestFields": nested(300)}, "additionalModelRequestFields"),
+        ({"thinking": {"type": "enabled", "x": nested(300)}}, "thinking"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": nested(300)}}]},
+            "tools[0].function.parameters",
+        ),
         (
             {
                 "response_format": {
                     "type": "json_schema",
-                    "json_schema": {"name": "a", "schema": nested(120)},
+                    "json_schema": {"name": "a", "schema": nested(300)},
                 }
             },
             "response_format.json_schema.schema",
@@ -169,15 +173,15 @@ def nested(depth: int) -> Any:
 )
 def test_too_much_of_it(fields: dict[str, Any], param: str) -> None:
     request = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
-    assert refusal(orjson.dumps(request)).param == param
+    assert refusal(json.dumps(request).encode()).param == param
 
 
 def test_a_deep_but_bounded_schema_still_travels() -> None:
     request = {
         "model": "m",
         "messages": [{"role": "user", "content": "Hi"}],
-        "additionalModelRequestFields": nested(100),
+        "additionalModelRequestFields": nested(200),
     }
     model = Model("m", CLAUDE, CLAUDE, CLAUDE, traits_for(CLAUDE))
     body = translate(parse_request(orjson.dumps(request), {}), model, Options()).body
-    assert orjson.loads(orjson.dumps(body))["additionalModelRequestFields"] == nested(100)
+    assert orjson.loads(orjson.dumps(body))["additionalModelRequestFields"] == nested(200)
