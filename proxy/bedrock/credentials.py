@@ -102,7 +102,8 @@ class Credentials:
     """The engine: one identity's credentials, fresh and off the event loop.
 
     ``load`` and ``mark`` are those of a ``Chain`` (blocking, run in ``worker``). ``patience`` is
-    how long a request without valid credentials waits for a source, in seconds.
+    how long a request without valid credentials waits for a source, in seconds. Give each engine
+    a ``Worker`` of its own: a source that hangs holds up everything behind it.
     """
 
     def __init__(
@@ -260,7 +261,10 @@ class Credentials:
         if keys.expiry is not None and keys.expiry <= now:
             self._failed(Unavailable(f"{keys.source} gave expired credentials", "Expired"))
             return
-        rotated = self._keys is None or keys != self._keys
+        # The same set may come with a later expiry: botocore puts it off while a metadata service
+        # is in trouble, as AWS wants it (static stability). That is no rotation.
+        old = self._keys
+        rotated = old is None or (keys.access_key, keys.token) != (old.access_key, old.token)
         if rotated:
             self._changed = self._clock()
             logger.info("AWS credentials from %s %s", keys.source, keys.detail)
