@@ -185,6 +185,7 @@ class Credentials:
 
     async def renew(self, error: ProxyError, sent: Mapping[str, str] | None = None) -> bool:
         """See ``Authorizer.renew``. Corrects the clock, else asks the sources anew."""
+        sent = sent or None
         if self._set_clock(error, sent):
             return True
         used = self._mark_of(sent)

@@ -1,4 +1,8 @@
-"""A model as the catalog holds it, and what the operator decided about the catalog. Pure values."""
+"""A model as the catalog holds it, what one region listed, and what the operator decided.
+
+Plain frozen values without behaviour: ``listing.py`` makes entries of listings, ``resolve.py``
+finds them by a client's name.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
