@@ -15,6 +15,7 @@ cancellations on 3.11, and costs where it should cost nothing.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, Literal
 
 from proxy.bedrock.upstream import Answer
@@ -30,6 +31,9 @@ Opener = Callable[[bool], Awaitable[Answer]]
 
 FAREWELL: Final = 5.0
 """Seconds that a client which does not read is given to take an error or an aside."""
+
+SETTLE: Final = 0.25
+"""Seconds that an answer which has begun, but says nothing yet, may still become a true status."""
 
 Cause = Literal["total", "stall", "gone", "drain"]
 
@@ -70,7 +74,7 @@ class Client:
         self.headers = headers
         self.streaming = False
         """The head of a stream is out: the status is spoken."""
-        self.last_sent = self._loop.time()
+        self.last_sent = monotonic()
         self.last_chunk = self.last_sent
 
     async def until_gone(self) -> None:
@@ -91,7 +95,7 @@ class Client:
                     }
                 )
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
-            self.last_sent = self._loop.time()
+            self.last_sent = monotonic()
             if data is not PING:  # client watchdogs count parsed chunks, not comments
                 self.last_chunk = self.last_sent
 
@@ -129,6 +133,7 @@ class Exchange:
         self._answers: list[Answer] = []
         self._heartbeat: Callable[[], bytes] | None = None
         self._beaten = False
+        self._speak_by = record.began + limits.grace
 
     def abort(self, cause: Cause) -> None:
         """Pull the deadline forward to now, for this reason. Safe at any time, and twice."""
@@ -144,7 +149,8 @@ class Exchange:
         """
         leaving = self._loop.create_task(self._watch_client())
         try:
-            async with asyncio.timeout_at(self._record.began + self._limits.total) as deadline:
+            left = self._record.began + self._limits.total - monotonic()
+            async with asyncio.timeout(left) as deadline:
                 self._deadline = deadline
                 await work(self)
         except TimeoutError:
@@ -239,6 +245,7 @@ class Exchange:
     async def _open(self, opener: Opener, again: bool) -> Answer:
         answer = await opener(again)
         self._answers.append(answer)
+        self._speak_by = min(self._speak_by, monotonic() + SETTLE)
         self._rearm()  # from here on the stall counts
         return answer
 
@@ -288,7 +295,7 @@ class Exchange:
         self._tick()
 
     def _tick(self) -> None:
-        now = self._loop.time()
+        now = monotonic()
         due = [now + self._limits.keepalive]
         for answer in self._answers:
             ends = answer.last_read + self._limits.stall
@@ -299,19 +306,24 @@ class Exchange:
             due.append(ends if ends > now else now + min(1.0, self._limits.stall / 4))
         if self._heartbeat is not None:
             due += self._speak(now, self._heartbeat)
-        self._timer = self._loop.call_at(max(min(due), now + 0.001), self._tick)
+        self._timer = self._loop.call_later(max(min(due) - now, 0.001), self._tick)
+
+    def _beat(self, heartbeat: Callable[[], bytes]) -> None:
+        self._beaten = True
+        self._client.say_aside(heartbeat())
 
     def _speak(self, now: float, heartbeat: Callable[[], bytes]) -> list[float]:
         """Say what is due to be said; when to look again."""
         client, limits = self._client, self._limits
         if not client.streaming:
-            grace_ends = self._record.began + limits.grace
-            if now < grace_ends:
-                return [grace_ends]
-            client.say_aside(PING)
+            if now < self._speak_by:
+                return [self._speak_by]
+            if self._answers:  # it has begun: the role can be spoken
+                self._beat(heartbeat)
+            else:
+                client.say_aside(PING)
         elif now - client.last_chunk >= limits.heartbeat:
-            self._beaten = True
-            client.say_aside(heartbeat())
+            self._beat(heartbeat)
         elif now - client.last_sent >= limits.keepalive:
             client.say_aside(PING)
         else:

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final
 
 import httpx
@@ -74,13 +75,12 @@ class Answer:
         self._response = response
         self._chunks: AsyncIterator[bytes] | None = body_of(response) if response else None
         self._stream = ConverseStream()
-        self._loop = asyncio.get_running_loop()
         self.first: list[Event] = []
         self.region = region
         self.upstream_id = upstream_id
         self.waiting = False
         """Bedrock's turn: nothing is held up on our side."""
-        self.last_read = self._loop.time()
+        self.last_read = monotonic()
 
     async def more(self) -> list[Event]:
         stream = self._stream
@@ -102,13 +102,13 @@ class Answer:
     async def _read(self) -> bytes:
         """The next bytes, ``b""`` at the end."""
         assert self._chunks is not None
-        self.waiting, self.last_read = True, self._loop.time()
+        self.waiting, self.last_read = True, monotonic()
         try:
             return await anext(self._chunks, b"")
         except httpx.TransportError as fault:
             raise after_answer(fault) from fault
         finally:
-            self.waiting, self.last_read = False, self._loop.time()
+            self.waiting, self.last_read = False, monotonic()
 
     async def close(self) -> None:
         """Give the connection back if the answer is at its end, else close it."""
@@ -182,8 +182,7 @@ class Upstream:
         record: Record,
     ) -> Answer:
         """One try, up to the first event."""
-        loop = asyncio.get_running_loop()
-        record.sent = loop.time()
+        record.sent = monotonic()
         streams = call.operation == "converse-stream"
         response: httpx.Response | None = None
         try:
@@ -202,7 +201,7 @@ class Upstream:
                     reason="timeout",
                 ) from None
             raise
-        record.first_event = loop.time()
+        record.first_event = monotonic()
         record.upstream_id = answer.upstream_id
         return answer
 

@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from time import time
+from time import monotonic, time
 from typing import Any, Final, Protocol, TypeVar
 
 import orjson
@@ -66,9 +66,8 @@ class Generate:
         self._shop = shop
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        loop = asyncio.get_running_loop()
         shop = self._shop
-        record = Record(self._dialect.name, began=loop.time())
+        record = Record(self._dialect.name, began=monotonic())
         request_id = scope.get("state", {}).get("request_id") or new_request_id()
         client = Client(receive, send, [(b"x-request-id", request_id.encode()), *shop.headers])
         asked = _Asked()
@@ -90,7 +89,7 @@ class Generate:
             await self._fail(client, record, unforeseen())
         finally:
             in_flight.dec()
-            record.ended = loop.time()
+            record.ended = monotonic()
             shop.metrics.finish(record)
             request_line(record, request_id, asked.name, asked.used)
 

@@ -78,7 +78,7 @@ def test_every_truncation_is_an_error(upstream: RawUpstream, stream: bool) -> No
                     continue
                 assert told.error["code"] == "upstream_truncated", (count, end)
                 assert not told.done
-                assert told.status == (200 if stream and count else 502)
+                assert told.status == (200 if stream and count > 1 else 502)
                 assert told.error.keys() == {"message", "type", "param", "code"}
 
 
@@ -91,7 +91,7 @@ def test_a_corrupt_frame_anywhere_is_never_delivered(proxy: Running, upstream: R
         told = ask(proxy)
         assert told.error["code"] == "upstream_corrupt", place
         assert not told.done
-        assert told.status == (200 if place else 502)
+        assert told.status == (200 if place > 1 else 502)
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_exceptions_at_each_position(
         upstream.scripts = [sending(stream_answer(*EVENTS[:place], failing))]
         told = ask(proxy)
         assert told.error["code"] == code
-        assert told.status == (200 if place else status)
+        assert told.status == (200 if place > 1 else status)  # nothing was said before
         assert not told.done
         assert told.content == ("", "", "Hello", "Hello, sea", "Hello, sea")[place]
-        assert ("retry-after" in told.headers) == (not place and status in {429})
+        assert ("retry-after" in told.headers) == (place < 2 and status in {429})
 
 
 def test_what_comes_before_a_fault_is_delivered(proxy: Running, upstream: RawUpstream) -> None:

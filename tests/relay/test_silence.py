@@ -66,6 +66,20 @@ def test_a_refusal_after_the_grace_is_told_in_the_stream(upstream: RawUpstream) 
         assert not told.done
 
 
+def test_an_answer_that_has_begun_speaks_its_role_before_its_first_word(
+    upstream: RawUpstream,
+) -> None:
+    upstream.scripts = [slow(1.5)]
+    with (
+        serving(upstream.url) as proxy,
+        httpx.stream("POST", f"{proxy.url}/v1/chat/completions", json=question()) as response,
+    ):
+        began = time.monotonic()
+        first = next(response.iter_lines())
+        assert time.monotonic() - began < 0.8
+        assert '"delta":{"role":"assistant","content":""}' in first
+
+
 def test_comments_and_empty_chunks_fill_the_silence(upstream: RawUpstream) -> None:
     upstream.scripts = [slow(1.5)]
     with serving(upstream.url, settings=QUICK) as proxy:
