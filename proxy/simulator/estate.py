@@ -67,7 +67,9 @@ class Foundation:
 
     @property
     def chats(self) -> bool:
-        return "T" in self.inputs and self.outputs == "T" and "rerank" not in self.id
+        """Whether Converse serves it; Rerank and Pegasus are InvokeModel only."""
+        told = "T" in self.inputs and self.outputs == "T"
+        return told and not any(word in self.id for word in ("rerank", "pegasus"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,6 +239,7 @@ FAMILIES: tuple[tuple[str, Family], ...] = (
     ("anthropic.claude-haiku-5-5", replace(_OPUS_5, name="claude-5.5", schema=True)),
     ("anthropic.claude-sonnet-5", _CLAUDE_5),
     ("anthropic.claude-opus-5", _OPUS_5),
+    ("anthropic.claude-mythos-5", replace(_ALWAYS, schema=True)),
     ("anthropic.claude", _ALWAYS),
     ("amazon.nova-micro", replace(_NOVA, media=NOTHING, s3=False)),
     ("amazon.nova-2", _NOVA_2),
@@ -332,20 +333,20 @@ FAMILIES: tuple[tuple[str, Family], ...] = (
         "zai.",
         replace(_OPEN, name="glm", choices=ALL_CHOICES, strict=True, schema=True, thinking="self"),
     ),
-    (
-        "google.gemma-3-4b",
-        replace(_OPEN, name="gemma", tools=False, media=frozenset({"image"})),
-    ),
+    ("google.gemma-3-4b", replace(_OPEN, name="gemma", media=frozenset({"image"}))),
     (
         "google.",
-        replace(
-            _OPEN, name="gemma", tools=False, strict=True, schema=True, media=frozenset({"image"})
-        ),
+        replace(_OPEN, name="gemma", strict=True, schema=True, media=frozenset({"image"})),
     ),
     (
         "nvidia.nemotron-nano-12b",
         replace(_OPEN, name="nemotron", schema=True, strict=True, media=frozenset({"image"})),
     ),
+    (
+        "nvidia.nemotron-nano-3",
+        replace(_OPEN, name="nemotron", schema=True, strict=True, choices=ALL_CHOICES),
+    ),
+    ("nvidia.nemotron-super", replace(_OPEN, name="nemotron", choices=ALL_CHOICES)),
     ("nvidia.nemotron-nano", replace(_OPEN, name="nemotron", schema=True, strict=True)),
     (
         "writer.palmyra-vision",
