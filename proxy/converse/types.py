@@ -30,6 +30,7 @@ class ConverseRequest(TypedDict, total=False):
     performanceConfig: dict[str, Json]
     serviceTier: dict[str, Json]
     outputConfig: dict[str, Json]
+    projectIdentifier: str
 
 
 class Message(TypedDict):

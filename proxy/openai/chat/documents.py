@@ -10,6 +10,7 @@ Converse reference (formats, name rules); the uniqueness of names is a field rep
 import base64
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from proxy.converse.types import Json
@@ -43,34 +44,36 @@ _FOREIGN: Final = re.compile(r"[^A-Za-z0-9\s\-()\[\]]+")
 _SPACE: Final = re.compile(r"\s+", re.ASCII)
 _TEXT_FORMATS: Final = frozenset({"txt", "md", "csv", "html"})
 _GENERIC: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-_BY_MIME: Final = {
-    "application/pdf": "pdf",
-    "application/x-pdf": "pdf",
-    "text/csv": "csv",
-    "application/csv": "csv",
-    "text/html": "html",
-    "application/xhtml+xml": "html",
-    "text/markdown": "md",
-    "text/x-markdown": "md",
-    "application/msword": "doc",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
-    "application/vnd.ms-excel": "xls",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "application/json": "txt",
-    "application/ld+json": "txt",
-    "application/x-ndjson": "txt",
-    "application/xml": "txt",
-    "application/yaml": "txt",
-    "application/x-yaml": "txt",
-    "application/toml": "txt",
-    "application/javascript": "txt",
-    "application/x-javascript": "txt",
-    "application/typescript": "txt",
-    "application/x-sh": "txt",
-    "application/x-python": "txt",
-    "application/sql": "txt",
-}
-_BY_ENDING: Final = {
+_BY_MIME: Final = MappingProxyType(
+    {
+        "application/pdf": "pdf",
+        "application/x-pdf": "pdf",
+        "text/csv": "csv",
+        "application/csv": "csv",
+        "text/html": "html",
+        "application/xhtml+xml": "html",
+        "text/markdown": "md",
+        "text/x-markdown": "md",
+        "application/msword": "doc",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+        "application/vnd.ms-excel": "xls",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+        "application/json": "txt",
+        "application/ld+json": "txt",
+        "application/x-ndjson": "txt",
+        "application/xml": "txt",
+        "application/yaml": "txt",
+        "application/x-yaml": "txt",
+        "application/toml": "txt",
+        "application/javascript": "txt",
+        "application/x-javascript": "txt",
+        "application/typescript": "txt",
+        "application/x-sh": "txt",
+        "application/x-python": "txt",
+        "application/sql": "txt",
+    }
+)
+_BY_ENDING: Final = MappingProxyType({
     "pdf": "pdf",
     "csv": "csv",
     "doc": "doc",
@@ -90,7 +93,7 @@ _BY_ENDING: Final = {
         ),
         "txt",
     ),
-}  # fmt: skip
+})  # fmt: skip
 
 
 def file_blocks(file: Mapping[str, Json], at: str, intake: Intake) -> list[Block]:

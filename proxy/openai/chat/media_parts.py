@@ -12,6 +12,7 @@ larger ones, so the service judges them); S3 objects are never measured.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from proxy.catalog.model import Traits
@@ -31,20 +32,22 @@ MAX_DOCUMENT_BYTES: Final = 4_718_592
 
 _S3_URI: Final = re.compile(r"s3://[a-z0-9][.\-a-z0-9]{1,61}[a-z0-9](/.*)?")
 _ACCOUNT: Final = re.compile(r"[0-9]{12}")
-_IMAGE_ENDS: Final = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "gif": "gif", "webp": "webp"}
-_VIDEO_FORMATS: Final = {
+_IMAGE_ENDS: Final = MappingProxyType(
+    {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "gif": "gif", "webp": "webp"}
+)
+_VIDEO_FORMATS: Final = MappingProxyType({
     "mkv": "mkv", "x-matroska": "mkv", "matroska": "mkv", "mov": "mov", "quicktime": "mov",
     "mp4": "mp4", "m4v": "mp4", "webm": "webm", "flv": "flv", "x-flv": "flv", "mpeg": "mpeg",
     "mpg": "mpg", "wmv": "wmv", "x-ms-wmv": "wmv", "three_gp": "three_gp", "3gp": "three_gp",
     "3gpp": "three_gp",
-}  # fmt: skip
-_AUDIO_FORMATS: Final = {
+})  # fmt: skip
+_AUDIO_FORMATS: Final = MappingProxyType({
     "mp3": "mp3", "mpeg": "mp3", "opus": "opus", "wav": "wav", "x-wav": "wav", "wave": "wav",
     "vnd.wave": "wav", "aac": "aac", "x-aac": "x-aac", "flac": "flac", "x-flac": "flac",
     "mp4": "mp4", "m4a": "m4a", "x-m4a": "m4a", "ogg": "ogg", "mkv": "mkv", "mka": "mka",
     "x-matroska": "mka", "matroska": "mka", "mpga": "mpga", "pcm": "pcm", "l16": "pcm",
     "webm": "webm",
-}  # fmt: skip
+})  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -329,34 +329,43 @@ def _read_search_result(part: Mapping[str, Json], at: str, intake: Intake) -> li
     return [{"searchResult": block}]
 
 
-_WORDS: Final[dict[str, Reader]] = {"text": _read_text, "input_text": _read_text}
-_PICTURES: Final[dict[str, Reader]] = {
-    "image_url": _read_image_url,
-    "input_image": _read_image_url,
-    "image": _read_image,
-    "file": _read_file,
-    "input_file": _read_file,
-    "document": document_block,
-    "video_url": _read_video,
-    "input_video": _read_video,
-    "video": _read_video,
-    "search_result": _read_search_result,
-}
+_WORDS: Final[Mapping[str, Reader]] = MappingProxyType(
+    {"text": _read_text, "input_text": _read_text}
+)
+_PICTURES: Final[Mapping[str, Reader]] = MappingProxyType(
+    {
+        "image_url": _read_image_url,
+        "input_image": _read_image_url,
+        "image": _read_image,
+        "file": _read_file,
+        "input_file": _read_file,
+        "document": document_block,
+        "video_url": _read_video,
+        "input_video": _read_video,
+        "video": _read_video,
+        "search_result": _read_search_result,
+    }
+)
 _USER: Final[Mapping[str, Reader]] = MappingProxyType(
-    _WORDS
-    | _PICTURES
-    | {
+    {
+        **_WORDS,
+        **_PICTURES,
         "input_audio": _read_audio,
         "audio_url": _read_audio_url,
         "guarded_text": _read_guarded,
         "refusal": _read_refusal,
     }
 )
-_SYSTEM: Final[Mapping[str, Reader]] = MappingProxyType(_WORDS | {"guarded_text": _read_guarded})
+_SYSTEM: Final[Mapping[str, Reader]] = MappingProxyType({**_WORDS, "guarded_text": _read_guarded})
 _ASSISTANT: Final[Mapping[str, Reader]] = MappingProxyType(
     {"text": _read_plain, "output_text": _read_plain, "refusal": _read_refusal}
     | dict.fromkeys(sorted(_REASONING), _read_nothing)
 )
 _RESULT: Final[Mapping[str, Reader]] = MappingProxyType(
-    {"text": _read_plain, "input_text": _read_plain, "output_text": _read_plain} | _PICTURES
+    {
+        "text": _read_plain,
+        "input_text": _read_plain,
+        "output_text": _read_plain,
+        **_PICTURES,
+    }
 )

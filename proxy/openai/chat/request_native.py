@@ -32,6 +32,11 @@ Members = dict[str, Json]
 MAX_PAIRS: Final = 16
 _METADATA: Final = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,\-.]{0,256}", re.ASCII)
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,7}|DRAFT")
+_PROJECT: Final = re.compile(
+    r"[a-zA-Z0-9_-]+"
+    r"|arn:aws(-us-gov|-cn|-iso|-iso-b|-iso-f|-eusc)?:bedrock:[0-9a-z-]{1,20}:[0-9]{12}"
+    r":project/[a-zA-Z0-9_-]+"
+)
 _TAG: Final = re.compile(r"[a-zA-Z0-9]{1,20}")
 _TRACES: Final = ("enabled", "disabled", "enabled_full")
 _MODES: Final = ("sync", "async")
@@ -55,6 +60,7 @@ _SNAKE: Final = MappingProxyType(
         "requestMetadata": "request_metadata",
         "promptVariables": "prompt_variables",
         "outputConfig": "output_config",
+        "projectIdentifier": "project_identifier",
         "textFormat": "text_format",
     }
 )
@@ -84,6 +90,7 @@ def read_native(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members
         "promptVariables": _variables(body),
         "serviceTier": _tier(body, headers),
         "outputConfig": _output(body),
+        "projectIdentifier": _project(body),
     }
     return {name: value for name, value in members.items() if value}
 
@@ -222,3 +229,12 @@ def _output(body: Mapping[str, Json]) -> Members | None:
             "structure": {"jsonSchema": {k: v for k, v in definition.items() if v is not None}},
         }
     return config or None
+
+
+def _project(body: Mapping[str, Json]) -> str | None:
+    """The Bedrock project that the call belongs to (its quotas and bill)."""
+    path = _spelling(body, "projectIdentifier")
+    project = read_text(body, path, limit=2048)
+    if project is not None and not _PROJECT.fullmatch(project):
+        raise bad_value(path, "a project's id or ARN.")
+    return project

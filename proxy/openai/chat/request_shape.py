@@ -101,7 +101,8 @@ class ChatRequest:
     native: Mapping[str, Json] = field(default_factory=dict)
     """Bedrock's own members from ``extra_body`` and headers, by Converse's names, the caller wins:
     additionalModelRequestFields, additionalModelResponseFieldPaths, guardrailConfig,
-    performanceConfig, requestMetadata, promptVariables, serviceTier, outputConfig."""
+    performanceConfig, requestMetadata, promptVariables, serviceTier, outputConfig,
+    projectIdentifier."""
     guard_tag: str = ""
     """``amazon-bedrock-guardrailConfig.tagSuffix``: text inside tags of this name is what a
     guardrail is to assess."""

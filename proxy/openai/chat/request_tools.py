@@ -7,6 +7,7 @@ Source: OpenAI API reference, *Create chat completion*.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from proxy.converse.types import Json
@@ -28,7 +29,9 @@ from proxy.openai.chat.request_checks import (
 from proxy.openai.chat.request_shape import ResponseFormat, ToolChoice, ToolSpec
 
 MAX_TOOLS: Final = 512
-_CHOICE_WORDS: Final = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
+_CHOICE_WORDS: Final = MappingProxyType(
+    {"auto": "auto", "none": "none", "required": "required", "any": "required"}
+)
 
 
 def read_tools(body: Mapping[str, Json]) -> tuple[ToolSpec, ...]:

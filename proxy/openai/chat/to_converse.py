@@ -148,6 +148,8 @@ def _add_native(body: ConverseRequest, request: ChatRequest) -> None:
         body["serviceTier"] = native["serviceTier"]
     if "performanceConfig" in native:
         body["performanceConfig"] = native["performanceConfig"]
+    if "projectIdentifier" in native:
+        body["projectIdentifier"] = native["projectIdentifier"]
     if "promptVariables" in native:
         body["promptVariables"] = native["promptVariables"]
     if "additionalModelResponseFieldPaths" in native:

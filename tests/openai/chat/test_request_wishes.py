@@ -6,6 +6,7 @@ import pytest
 
 from proxy.errors import ProxyError
 from proxy.openai.chat.documents import document_format, document_name
+from proxy.openai.chat.request_native import read_native
 from proxy.openai.chat.request_shape import ReasoningAsk
 from proxy.openai.chat.request_wishes import read_cache_wish, read_reasoning
 
@@ -147,3 +148,20 @@ def test_document_names_are_unlike_each_other() -> None:
 )
 def test_document_formats(mime: str, filename: str, form: str | None) -> None:
     assert document_format(mime, filename) == form
+
+
+@pytest.mark.parametrize(
+    "project",
+    ["default", "proj_a-1", "arn:aws:bedrock:us-east-1:123456789012:project/proj_a"],
+)
+def test_a_project_is_named_in_either_spelling(project: str) -> None:
+    expected = {"projectIdentifier": project}
+    assert read_native({"projectIdentifier": project}, {}) == expected
+    assert read_native({"project_identifier": project}, {}) == expected
+
+
+@pytest.mark.parametrize("project", ["", "a b", "arn:aws:iam::1:role/x", 7])
+def test_what_is_no_project(project: Any) -> None:
+    with pytest.raises(ProxyError) as caught:
+        read_native({"projectIdentifier": project}, {})
+    assert caught.value.param == "projectIdentifier"
