@@ -33,7 +33,7 @@ _OPTIMIZED = (
 
 @dataclass(slots=True)
 class Answer:
-    """`content` is in Converse's shape, `response_fields` what additionalModel… asked for."""
+    """What the model said, before it has a wire form. `content` is in Converse's shape."""
 
     content: list[Block]
     stop_reason: str

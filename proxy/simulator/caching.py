@@ -2,7 +2,9 @@
 
 A request's prefix is what stands before a cachePoint in the order tools, system, messages; it is
 known by a hash of model and content. The longest known prefix is read, what follows up to the last
-point is written, points below the model's minimum count for nothing. A hit renews its entry.
+point is written, points below the model's minimum count for nothing. A point renews its entry. On
+Claude a point also finds prefixes that ended up to 20 blocks before it (Anthropic's lookback), so
+that a point which moves along with the conversation still reads what the turn before wrote.
 
 Sources: the prompt caching pages of AWS and Anthropic; usage keys by captures facts 13, 16, 17.
 """
@@ -14,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,6 +26,7 @@ from proxy.simulator.refusals import Refusal, invalid, model_says, unsupported
 _MOST_POINTS = 4
 _SECONDS = MappingProxyType({"5m": 300.0, "1h": 3600.0})
 _ENTRIES = 10_000
+_LOOKBACK = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,39 +106,62 @@ class PromptCache:
 
     def use(self, call: Call, now: float) -> Cached:
         """Look the request up and store what is new. `now` is in seconds."""
-        points = list(self._points(call))
+        steps, points = _prefixes(call)
+        points = [(at, ttl) for at, ttl in points if steps[at].tokens >= call.family.cache_minimum]
         if not points:
             return Cached()
-        read = 0
-        for _, tokens, key in points:
-            if self._entries.get(key, 0.0) > now:
-                read = tokens
+        read = max(self._found(call, steps, at, now) for at, _ in points)
         written: dict[str, int] = {}
         done = read
-        for ttl, tokens, key in points:
-            self._entries[key] = now + _SECONDS[ttl]
-            self._entries.move_to_end(key)
-            if tokens > done:
-                written[ttl] = written.get(ttl, 0) + tokens - done
-                done = tokens
-        while len(self._entries) > _ENTRIES:
-            self._entries.popitem(last=False)
+        for at, ttl in points:
+            self._store(steps[at].key, now + _SECONDS[ttl])
+            if steps[at].tokens > done:
+                written[ttl] = written.get(ttl, 0) + steps[at].tokens - done
+                done = steps[at].tokens
         ordered = tuple((ttl, written[ttl]) for ttl in ("1h", "5m") if ttl in written)
         return Cached(True, read, ordered)
 
     def clear(self) -> None:
         self._entries.clear()
 
-    def _points(self, call: Call) -> Iterator[tuple[str, int, bytes]]:
-        """Each point above the minimum: its TTL, the tokens before it, the hash of its prefix."""
-        running = hashlib.sha256(call.model.id.encode())
-        tokens = 0
-        for section, _, blocks in _sections(call):
-            running.update(section.encode())
-            for block in blocks:
-                point = block.get("cachePoint")
-                if point is None:
-                    running.update(orjson.dumps(block, option=orjson.OPT_SORT_KEYS))
-                    tokens += estimate_tokens(block)
-                elif tokens >= call.family.cache_minimum:
-                    yield point.get("ttl", "5m"), tokens, running.digest()
+    def _found(self, call: Call, steps: list[_Step], at: int, now: float) -> int:
+        """Tokens of the longest known prefix that a point at `at` reaches back to."""
+        reach = _LOOKBACK if call.family.is_claude else 1
+        for step in reversed(steps[max(0, at + 1 - reach) : at + 1]):
+            if self._entries.get(step.key, 0.0) > now:
+                return step.tokens
+        return 0
+
+    def _store(self, key: bytes, expires: float) -> None:
+        self._entries[key] = expires
+        self._entries.move_to_end(key)
+        while len(self._entries) > _ENTRIES:
+            self._entries.popitem(last=False)
+
+
+class _Step(NamedTuple):
+    """The prefix that ends with one block: its tokens and its hash."""
+
+    tokens: int
+    key: bytes
+
+
+def _prefixes(call: Call) -> tuple[list[_Step], list[tuple[int, str]]]:
+    """A step for each block in cache order, and the points as (index of the step before, TTL)."""
+    sections = list(_sections(call))
+    steps: list[_Step] = []
+    points: list[tuple[int, str]] = []
+    if not any("cachePoint" in block for _, _, blocks in sections for block in blocks):
+        return steps, points
+    running = hashlib.sha256(call.model.id.encode())
+    tokens = 0
+    for section, _, blocks in sections:
+        running.update(section.encode())
+        for block in blocks:
+            if "cachePoint" in block:
+                points.append((len(steps) - 1, block["cachePoint"].get("ttl", "5m")))
+                continue
+            running.update(orjson.dumps(block, option=orjson.OPT_SORT_KEYS))
+            tokens += estimate_tokens(block)
+            steps.append(_Step(tokens, running.digest()))
+    return steps, points

@@ -166,7 +166,7 @@ def _all_named(names: list[str], reading: Reading) -> bool:
 def _goes_on(reading: Reading) -> bool:
     """A loop of n rounds goes on until n turns with calls are done."""
     rounds = _ROUNDS.search(reading.lowered)
-    return bool(rounds) and reading.done < int(rounds.group(1)) if rounds else False
+    return rounds is not None and reading.done < int(rounds.group(1))
 
 
 def _wants_several(call: Call, reading: Reading) -> bool:

@@ -308,3 +308,20 @@ def test_prompt_cache_ttl_and_growth() -> None:
     assert used(10.0, "one ", "two ") == (2000, 2000)
     assert used(305.0, "one ", "two ") == (4000, 0)
     assert used(700.0, "one ", "two ") == (0, 4000)
+
+
+def test_a_point_that_moves_along_reads_what_was_written() -> None:
+    point = {"cachePoint": {"type": "default"}}
+    said = {"role": "assistant", "content": [{"text": "answer " * 4}]}
+    cache = PromptCache()
+    model = Estate.build("us-east-1").resolve(SONNET)
+    first = [user("one " * 2000, point)]
+    second = [user("one " * 2000), said, user("two", point)]
+    far = [user("one " * 2000), *[said, user("two")] * 15, user("three", point)]
+    for messages, read, written in (
+        (first, 0, 2000),
+        (second, 2000, 8),
+        (far, 0, 2000 + 15 * 8 + 1),
+    ):
+        cached = cache.use(Call(SONNET, model, {"messages": messages}), 0.0)
+        assert (cached.read, cached.write) == (read, written)
