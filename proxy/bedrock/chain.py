@@ -120,6 +120,8 @@ class Chain:
         self._warn(profile)
         resolver = session.get_component("credential_provider")
         resolver.remove("env")  # was asked above; half a pair there would end the chain
+        if metadata_is_off(self._environment):
+            resolver.remove("iam-role")
         credentials = resolver.load_credentials()
         if credentials is None:
             raise Unavailable(
@@ -212,11 +214,17 @@ def open_session(
     from botocore.session import Session
 
     asked = profile or _profile_of(environment)
-    session = Session(profile=profile)
-    known = profile_names(session) if asked else frozenset()
-    missing = asked if asked and asked not in known else None
-    if missing or not asked:
-        session = Session(session_vars={"profile": (None, None, None, None)})
+    credentials, config = config_files(environment)
+    said = {  # what our environment says, so that botocore need not look for itself
+        "config_file": (None, None, str(config), None),
+        "credentials_file": (None, None, str(credentials), None),
+        "profile": (None, None, None, None),
+    }
+    session = Session(session_vars=said)
+    missing = asked if asked and asked not in profile_names(session) else None
+    if asked and not missing:
+        said["profile"] = (None, None, asked, None)
+        session = Session(session_vars=said, profile=profile)
     # STS and SSO: as patient as a start may be, not as botocore's minute.
     session.set_default_client_config(
         Config(connect_timeout=3, read_timeout=8, retries={"total_max_attempts": 2})
@@ -225,6 +233,11 @@ def open_session(
         session.set_config_variable("region", region)  # botocore does not read AWS_REGION
     name = None if missing else asked
     return session, Profile(name, None if missing == "default" else missing)
+
+
+def metadata_is_off(environment: Mapping[str, str]) -> bool:
+    """``AWS_EC2_METADATA_DISABLED``: the instance's metadata service must not be asked."""
+    return environment.get("AWS_EC2_METADATA_DISABLED", "").strip().lower() == "true"
 
 
 def profile_names(session: Any) -> frozenset[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.bedrock.chain import config_files, environment_keys
+from proxy.bedrock.chain import config_files, environment_keys, metadata_is_off
 
 _PROFILE_KEYS: Final = frozenset(
     {
@@ -68,7 +68,7 @@ def _sources(environment: Mapping[str, str], profile: str | None, root: Path) ->
     for name in ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         if environment.get(name):
             yield Source("container-role", name)
-    if environment.get("AWS_EC2_METADATA_DISABLED", "").strip().lower() != "true":
+    if not metadata_is_off(environment):
         told = bool(environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"))
         yield Source("iam-role", "instance metadata (IMDSv2)", told or _looks_like_ec2(root))
 

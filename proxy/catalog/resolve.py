@@ -108,17 +108,20 @@ class Catalog:
         return replace(self, learned={**self.learned, arn: learned})
 
     def nearest(self, name: str) -> tuple[str, ...]:
-        """Up to three listed names that resemble ``name``, the best first."""
-        names: dict[str, list[str]] = {}
+        """Up to three listed names that resemble ``name``, the best first; of one model's the
+        bare id, then its profiles as they would be chosen."""
+        names: dict[str, list[tuple[int, str]]] = {}
         for alias in self.options.aliases:
-            names.setdefault(_squash(alias), []).append(alias)
+            names.setdefault(_squash(alias), []).append((-1, alias))
+        order = ("", *self._order(self.options.regions[0]))
         for entry in self.entries.values():
             if entry.listed:
-                names.setdefault(_squash(bare(entry.id)), []).append(entry.id)
+                place = order.index(entry.geography) if entry.geography in order else len(order)
+                names.setdefault(_squash(bare(entry.id)), []).append((place, entry.id))
         wanted = _squash(bare(strip_route(name[:200])[0]))
         within = [key for key in names if len(wanted) > 3 and wanted in key]
         close = get_close_matches(wanted, names, n=3, cutoff=0.5)
-        found = (known for key in (*within, *close) for known in sorted(names[key]))
+        found = (known for key in (*within, *close) for _, known in sorted(names[key]))
         return tuple(dict.fromkeys(found))[:3]
 
     def not_found(self, name: str, why: str = "Bedrock does not know it") -> ProxyError:

@@ -82,6 +82,21 @@ def test_the_old_work_around_is_harmless(machine, fake, caplog) -> None:
     assert not caplog.records
 
 
+def test_only_the_given_environment_counts(machine, fake, tmp_path) -> None:
+    """What our own environment says of files, profile and metadata, whatever the process has."""
+    on_instance(machine, fake)
+    other = tmp_path / "elsewhere"
+    other.write_text("[mine]\naws_access_key_id = AKIAMINE\naws_secret_access_key = s\n")
+    machine.keys("AKIAPROCESS")
+    given = {"AWS_SHARED_CREDENTIALS_FILE": str(other), "AWS_CONFIG_FILE": "/nonexistent"}
+    mine = Chain(given | {"AWS_PROFILE": "mine"}, region=REGION).load()
+    assert (mine.access_key, mine.detail) == ("AKIAMINE", "profile mine")
+    assert Chain(given, region=REGION).load().source == "iam-role"
+    with pytest.raises(Unavailable) as caught:
+        Chain(given | {"AWS_EC2_METADATA_DISABLED": "TRUE"}, region=REGION).load()
+    assert caught.value.absent
+
+
 def test_blank_profile_is_unset(machine) -> None:
     machine.keys("AKIAFILE")
     machine.set(AWS_PROFILE="")

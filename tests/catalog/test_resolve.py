@@ -307,9 +307,9 @@ def test_needs_lookup() -> None:
 @pytest.mark.parametrize(
     ("name", "first"),
     [
-        ("claude-sonnet-4-5", f"global.{SONNET}"),
-        ("Claude-Sonnet-4.5", f"global.{SONNET}"),
-        ("bedrock/anthropic.claude-sonet-4-5", f"global.{SONNET}"),
+        ("claude-sonnet-4-5", f"us.{SONNET}"),
+        ("Claude-Sonnet-4.5", f"us.{SONNET}"),
+        ("bedrock/anthropic.claude-sonet-4-5", f"us.{SONNET}"),
         ("nova-pro", NOVA),
         ("zzzzzzzz", None),
         ("", None),
