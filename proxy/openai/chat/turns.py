@@ -40,6 +40,7 @@ CONTINUE: Final = "Continue."
 """A user turn that must exist and should make the model go on."""
 NO_RESULT: Final = "No result was recorded for this tool call."
 _SYSTEM_ROLES: Final = ("system", "developer")
+_LOOP_ROLES: Final = ("assistant", "tool", "function")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,8 @@ class _Walk:
             case "tool" | "function":
                 if index not in self._history.answers:
                     self._orphan(message, at)
+                elif self._messages[index - 1]["role"] not in _LOOP_ROLES:
+                    self._notes.tell("tool_results:moved")
             case _:
                 self._system(message, at)
 
