@@ -26,6 +26,7 @@ import httpx
 from proxy.bedrock.chain import Chain, Keys, Mark, Unavailable
 from proxy.bedrock.clock import TOLERANCE, server_time, stamp_time
 from proxy.bedrock.worker import Worker
+from proxy.converse.exceptions import mask
 from proxy.errors import ProxyError
 
 logger = logging.getLogger(__name__)
@@ -294,7 +295,7 @@ class Credentials:
         source = self._keys.source if self._keys else "none"
         self._observe(source, failure.reason, self._keys.expiry if self._keys else None)
         log = logger.warning if first else logger.debug
-        log("AWS credentials cannot be had (%s): %s", failure.reason, failure)
+        log("AWS credentials cannot be had (%s): %s", failure.reason, mask(str(failure))[:300])
 
     async def _keep(self) -> None:
         while True:

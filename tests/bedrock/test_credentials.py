@@ -127,10 +127,10 @@ async def test_the_last_minute_waits_but_keeps_what_is_valid(made) -> None:
     assert (await made.engine.keys()).access_key == "AKIA2"
 
 
-async def test_expired_and_failing_is_a_503_with_a_wait(made) -> None:
+async def test_expired_and_failing_is_a_503_with_a_wait(made, caplog) -> None:
     made.life = 3600
     await made.engine.keys()
-    made.fails = Unavailable("secret path /home/x and arn:aws:iam::1:role/x", "Down")
+    made.fails = Unavailable("not for arn:aws:iam::123456789012:role/x", "Down")
     made.now += 3601
     with pytest.raises(ProxyError) as caught:
         await made.engine.keys()
@@ -138,7 +138,8 @@ async def test_expired_and_failing_is_a_503_with_a_wait(made) -> None:
     assert (error.status, error.code) == (503, "upstream_credentials")
     assert error.retry_after is not None
     assert 1 <= error.retry_after <= 30
-    assert "arn" not in error.message
+    assert "arn:" not in error.message + caplog.text
+    assert "(Down): not for <arn>" in caplog.text
     assert made.engine.state() == State(
         "sigv4", "made", ok=False, expiry=1_003_600.0, error="Down", absent=False
     )
