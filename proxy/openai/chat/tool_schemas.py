@@ -35,7 +35,8 @@ _ONE: Final = frozenset(
 _MAPS: Final = frozenset(
     {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 )
-_LISTS: Final = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_COMBINATORS: Final = ("allOf", "anyOf", "oneOf")
+_LISTS: Final = frozenset({*_COMBINATORS, "prefixItems"})
 _VALUES: Final = frozenset({"default", "const", "enum", "examples", "example"})
 """Keywords whose value is data, not schema."""
 _ANNOTATIONS: Final = frozenset(
@@ -95,13 +96,16 @@ class _Cleaner:
         self._nodes = 0
 
     def cleaned(self) -> Schema:
-        schema = self._node(self._root, 0, ())
+        schema = self._node(self._root, 0, (), top=True)
         if not self._traits.schema_refs:
             schema.pop("$defs", None)
             schema.pop("definitions", None)
         return schema
 
-    def _node(self, schema: Json, depth: int, within: tuple[str, ...]) -> Schema:
+    def _node(
+        self, schema: Json, depth: int, within: tuple[str, ...], *, top: bool = False
+    ) -> Schema:
+        """``top``: what will stand on top, or is merged into it: no reference may be left there."""
         if depth > _MAX_DEPTH:
             raise invalid("The schema is nested too deeply.", self._path)
         self._nodes += 1
@@ -114,11 +118,14 @@ class _Cleaner:
                 "A JSON schema must be an object or a boolean.", self._path, "invalid_type"
             )
         reference = schema.get("$ref")
-        if isinstance(reference, str) and (depth == 0 or not self._traits.schema_refs):
-            return self._inlined(schema, reference, depth, within)
+        if isinstance(reference, str) and (top or not self._traits.schema_refs):
+            return self._inlined(schema, reference, depth, within, top)
         out: Schema = {}
         for key, value in schema.items():
-            self._keyword(out, key, value, depth, within)
+            if top and key in _COMBINATORS and isinstance(value, list):
+                out[key] = [self._node(entry, depth + 1, within, top=True) for entry in value]
+            else:
+                self._keyword(out, key, value, depth, within)
         return _modern(out)
 
     def _keyword(
@@ -168,17 +175,24 @@ class _Cleaner:
         return _LOOKAROUND.search(pattern) is not None
 
     def _inlined(
-        self, schema: Mapping[str, Json], reference: str, depth: int, within: tuple[str, ...]
+        self,
+        schema: Mapping[str, Json],
+        reference: str,
+        depth: int,
+        within: tuple[str, ...],
+        top: bool,
     ) -> Schema:
         """The referenced schema in place; what stands beside ``$ref`` is laid over it."""
         target = _pointed_at(self._root, reference)
-        if target is None or reference in within or self._nodes > _MAX_NODES:
+        if target is None or reference in within or self._is_large(depth):
             self._note("emulated", "A reference in the schema cannot be followed for this model.")
             target = {}
         beside = {key: value for key, value in schema.items() if key != "$ref"}
-        if isinstance(target, Mapping):
-            return self._node({**target, **beside}, depth + 1, (*within, reference))
-        return self._node(beside or target, depth + 1, (*within, reference))
+        whole = {**target, **beside} if isinstance(target, Mapping) else beside or target
+        return self._node(whole, depth + 1, (*within, reference), top=top)
+
+    def _is_large(self, depth: int) -> bool:
+        return depth > _MAX_DEPTH // 2 or self._nodes > _MAX_NODES
 
     def _note(self, what: str, message: str) -> None:
         self._notes.add(f"tools.parameters:{what}", self._path, message)
@@ -240,21 +254,17 @@ def _may_be_object(schema: Schema) -> bool:
 
 def _uncombined(schema: Schema, path: str, notes: Notes) -> Schema:
     """Top-level anyOf, oneOf and allOf as one object: all properties, what every branch needs."""
-    branches: list[tuple[str, list[Schema]]] = [
-        (key, schema[key])
-        for key in ("allOf", "anyOf", "oneOf")
-        if isinstance(schema.get(key), list)
-    ]
+    branches = [(key, schema[key]) for key in _COMBINATORS if isinstance(schema.get(key), list)]
     if not branches:
         return schema
     notes.add(
         "tools.parameters:merged", path, "Top-level schema combinators are merged into one object."
     )
-    merged = {key: value for key, value in schema.items() if key not in ("allOf", "anyOf", "oneOf")}
+    merged = {key: value for key, value in schema.items() if key not in _COMBINATORS}
     properties = dict(merged.get("properties", {}))
     required = list(merged.get("required", ()))
     for key, options in branches:
-        objects = [one for one in options if _may_be_object(one)]
+        objects = [_uncombined(one, path, notes) for one in options if _may_be_object(one)]
         for one in objects:
             for name, value in one.get("properties", {}).items():
                 properties.setdefault(name, value)
