@@ -7,7 +7,7 @@ line in ``_routes``.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -64,6 +64,8 @@ class House:
     region: str
     state: Callable[[], State]
     credentials: Credentials | None
+    close: Callable[[], Awaitable[None]]
+    """Ends what the lifespan started; for a house that was never served."""
 
     async def leave(self) -> None:
         """Not ready any more; still listening for the pre-stop time."""
@@ -110,6 +112,14 @@ def build(
         headers=((b"x-bedrock-proxy-mode", b"simulator"),) if mode == "simulator" else (),
     )
 
+    async def close() -> None:
+        await discovery.close()
+        if credentials is not None:
+            await credentials.close()
+        worker.close()
+        await pooled.aclose()
+        await fresh.aclose()
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         if credentials is not None:
@@ -118,12 +128,7 @@ def build(
         try:
             yield {}
         finally:
-            await discovery.close()
-            if credentials is not None:
-                await credentials.close()
-            worker.close()
-            await pooled.aclose()
-            await fresh.aclose()
+            await close()
 
     app = Starlette(
         routes=_routes(shop, discovery, gate, _report(mode, region, state, discovery)),
@@ -138,7 +143,7 @@ def build(
         metrics=metrics,
         render=error_body,
     )
-    return House(guard, gate, metrics, discovery, settings, region, state, credentials)
+    return House(guard, gate, metrics, discovery, settings, region, state, credentials, close)
 
 
 def _routes(

@@ -1,0 +1,235 @@
+"""The command line as its users meet it: in a process of its own, with their mistakes."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+
+from proxy.simulator import Simulator
+from tests.support.running import wait_until
+
+ROOT = Path(__file__).parents[2]
+BARE = {
+    "PATH": os.environ["PATH"],
+    "HOME": "/nonexistent",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x"}
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "proxy", *arguments],
+        cwd=ROOT, env=BARE | environment, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+@contextmanager
+def started(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running command and the URL it told."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "proxy", *arguments],
+        cwd=ROOT, env=BARE | environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        lines: list[str] = []
+        url = None
+        try:
+            while url is None:
+                line = process.stdout.readline()
+                assert line, "".join(lines)
+                lines.append(line)
+                url = re.search(r"(?:Proxy:|listening on) (http://\S+)", line)
+            yield process, url[1]
+        finally:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            process.stdout.read()
+            process.wait(15)
+
+
+def test_the_bare_command_prints_help() -> None:
+    done = run()
+    assert done.returncode == 0
+    assert "demo" in done.stdout
+    assert "serve" in done.stdout
+
+
+def test_a_misspelt_command_is_told_what_was_meant() -> None:
+    done = run("serv")
+    assert done.returncode == 2
+    assert "Did you mean 'serve'?" in done.stderr
+
+
+def test_without_dependencies_the_set_up_is_printed(tmp_path: Path) -> None:
+    """An interpreter that finds none of them, as in a fresh clone."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "proxy", "demo"],
+        cwd=ROOT, env={"PATH": BARE["PATH"]}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [command] = re.findall(r"^  (python3 -m venv .*)$", done.stderr, re.MULTILINE)
+    assert command in readme
+
+
+def test_serve_without_any_credentials_exits_with_the_fix() -> None:
+    done = run("serve", "--port", "0")
+    assert done.returncode == 2
+    assert "AWS_BEARER_TOKEN_BEDROCK" in done.stderr
+    assert "bedrock-openai-proxy demo" in done.stderr
+
+
+@pytest.mark.parametrize("flags", [("--host", "0.0.0.0"), ("--host", "::")])
+def test_an_open_door_needs_a_key(flags: tuple[str, ...]) -> None:
+    done = run("serve", *flags, **KEYS)
+    assert done.returncode == 2
+    assert "BEDROCK_PROXY_API_KEY" in done.stderr
+    assert "--no-auth" in done.stderr
+
+
+def test_a_key_that_is_set_but_empty_is_no_key() -> None:
+    done = run("serve", "--port", "0", **KEYS, BEDROCK_PROXY_API_KEY="")
+    assert done.returncode == 2
+    assert "set but empty" in done.stderr
+
+
+def test_a_wrong_setting_names_its_flag() -> None:
+    done = run("serve", "--grace", "soon", **KEYS)
+    assert done.returncode == 2
+    assert "--grace: must be a number" in done.stderr
+
+
+def test_a_port_in_use_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run("serve", "--port", str(taken.getsockname()[1]), **KEYS)
+    assert done.returncode == 2
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_endpoint_that_is_none_is_told() -> None:
+    done = run("serve", "--port", "0", **KEYS, AWS_ENDPOINT_URL_BEDROCK_RUNTIME="nonsense")
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
+
+
+def test_serve_says_where_it_gets_credentials_and_waits_for_a_slow_upstream() -> None:
+    with started("serve", "--port", "0", **KEYS, AWS_ENDPOINT_URL="http://127.0.0.1:9") as (_, url):
+        assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
+        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+        answer = httpx.post(
+            f"{url}/v1/chat/completions",
+            json={"model": "x.y", "messages": [{"role": "user", "content": "x"}]},
+        )
+        assert answer.status_code == 502
+        assert answer.json()["error"]["code"] == "upstream_unreachable"
+
+
+def test_a_failing_source_means_not_ready_and_a_clear_503() -> None:
+    source = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/none"}
+    with started("serve", "--port", "0", **source) as (_, url):
+        assert httpx.get(f"{url}/readyz").status_code == 503
+        answer = httpx.post(
+            f"{url}/v1/chat/completions",
+            json={"model": "x.y", "messages": [{"role": "user", "content": "x"}]},
+            timeout=30,
+        )
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "upstream_credentials"
+        assert answer.headers["retry-after"]
+
+
+@pytest.mark.parametrize("key", [None, "sk-demo"])
+def test_the_demos_curl_line_works_when_pasted(key: str | None) -> None:
+    environment = {"BEDROCK_PROXY_API_KEY": key} if key else {}
+    arguments = [sys.executable, "-m", "proxy", "demo", "--port", "0", "--pace", "0"]
+    with subprocess.Popen(
+        arguments, cwd=ROOT, env=BARE | environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        text = ""
+        while "flush=True" not in text:
+            line = process.stdout.readline()
+            assert line, text
+            text += line
+        curl = text[text.index("curl -N") : text.index("}'") + 2]
+        done = subprocess.run(
+            ["bash", "-c", curl],
+            env=BARE | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) in (0, 130, -2)
+    assert done.stdout.endswith("data: [DONE]\n\n")
+
+
+def test_models_are_listed_without_a_server() -> None:
+    with Simulator() as simulator:
+        environment = {
+            "AWS_ACCESS_KEY_ID": simulator.access_key,
+            "AWS_SECRET_ACCESS_KEY": simulator.secret_key,
+            "AWS_ENDPOINT_URL": simulator.url,
+        }
+        table = run("models", "list", **environment)
+        listed = run("models", "list", "--json", "--provider-filter", "amazon", **environment)
+    assert table.returncode == 0
+    assert re.search(r"^us\.amazon\.nova-pro-v1:0 +300000 ", table.stdout, re.MULTILINE)
+    ids = [model["id"] for model in orjson.loads(listed.stdout)["data"]]
+    assert "us.amazon.nova-pro-v1:0" in ids
+    assert not [one for one in ids if "anthropic" in one]
+
+
+def test_models_that_cannot_be_listed_are_an_error() -> None:
+    done = run("models", "list", **KEYS, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert "bedrock:ListFoundationModels" in done.stderr
+
+
+def test_workers_share_a_port_and_are_replaced() -> None:
+    environment = {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    with started("serve", "--port", "0", "--workers", "2", **environment) as (parent, url):
+        wait_until(lambda: alive(url), within=10)
+        wait_until(lambda: len(children(parent.pid)) == 2, within=10)
+        victim = children(parent.pid)[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(
+            lambda: len(children(parent.pid)) == 2 and victim not in children(parent.pid), within=5
+        )
+        wait_until(lambda: alive(url), within=10)
+        began = time.monotonic()
+        parent.send_signal(signal.SIGTERM)
+        parent.wait(10)
+        assert time.monotonic() - began < 6
+        assert parent.returncode in (0, 143)
+
+
+def alive(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=1).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    """Linux: the direct children of a process."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    if not path.exists():
+        pytest.skip("needs Linux's /proc to see the workers")
+    return [int(one) for one in path.read_text().split()]
