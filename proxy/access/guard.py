@@ -1,43 +1,49 @@
 """The door: a plain ASGI wrapper that knows who may pass, and nothing of what lies behind.
 
 It decides on ``scope["path"]`` (normalised here, once) and never on a URL rebuilt from the Host
-header: that confusion has opened other gateways. Health stays open; everything else needs the key
-where one is set, unknown paths included. A refusal is sent before the body is read, and closes.
+header: that confusion has opened other gateways. Health stays open; everything else needs a key
+where any is set, unknown paths included. A refusal is sent before the body is read, and closes.
 
-The key is compared by its SHA-256 digest in constant time, so neither content nor length leaks.
+Whoever passes is known behind the door by ``scope["state"]["tenant"]``, and by nothing else: the
+key stays here. It is compared by its SHA-256 digest in constant time (``keys.py``), so neither its
+content nor its length leaks.
 """
 
-import hashlib
-import hmac
+import math
 import re
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from proxy.errors import ProxyError, invalid
+from proxy.access.keys import KeyStore, invalid_key
+from proxy.access.tenant import ANYONE, Tenant
+from proxy.errors import ProxyError
 from proxy.metrics import Metrics
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 _HEADERS: Final = frozenset({b"authorization", b"api-key", b"x-api-key"})
+_ANYONE: Final = Tenant(ANYONE)
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Guard:
-    """Wraps ``app``. ``key`` ``None`` lets everyone in. ``render`` makes an error's body."""
+    """Wraps ``app``. ``keys`` tell whose a key is; ``key`` alone stands for a store of that one.
+    With neither, everyone is let in. ``render`` makes an error's body."""
 
     def __init__(
         self,
         app: App,
         *,
-        key: str | None,
+        key: str | None = None,
+        keys: KeyStore | None = None,
         metrics_public: bool,
         metrics: Metrics,
         render: Callable[[ProxyError], bytes],
     ) -> None:
         self._app = app
-        self._digest = hashlib.sha256(key.encode()).digest() if key is not None else None
+        self._keys = KeyStore(single=key) if keys is None and key is not None else keys
         self._open = _OPEN | ({"/metrics"} if metrics_public else frozenset())
         self._metrics = metrics
         self._render = render
@@ -48,48 +54,48 @@ class Guard:
             return
         scope["path"] = path = _normal(scope["path"])
         scope["state"]["request_id"] = request_id = _request_id(scope["headers"])
-        if self._digest is None or path in self._open:
+        scope["state"]["tenant"] = _ANYONE
+        if self._keys is None or path in self._open:
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope["headers"], self._digest)
-        if refusal is None:
-            await self._app(scope, receive, send)
+        try:
+            scope["state"]["tenant"] = await self._keys.lookup(_shown(scope["headers"]))
+        except ProxyError as refusal:
+            await self._refuse(refusal, request_id, send)
             return
+        await self._app(scope, receive, send)
+
+    async def _refuse(self, refusal: ProxyError, request_id: str, send: Any) -> None:
         self._metrics.rejected.labels("auth").inc()
         body = self._render(refusal)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),
-            (b"www-authenticate", b"Bearer"),
-            (b"x-should-retry", b"false"),
+            (b"x-should-retry", b"false" if refusal.retry == "never" else b"true"),
             (b"connection", b"close"),
         ]
+        if refusal.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        if refusal.retry_after is not None:
+            headers.append((b"retry-after", str(math.ceil(refusal.retry_after)).encode()))
         await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _refusal(self, headers: list[tuple[bytes, bytes]], digest: bytes) -> ProxyError | None:
-        """Why these headers do not open the door."""
-        shown = [(name, value) for name, value in headers if name in _HEADERS]
-        if not shown:
-            return _unauthorized(
-                "No API key was sent: use 'Authorization: Bearer <key>' (or 'api-key')."
-            )
-        if len(shown) > 1:
-            return _unauthorized("More than one API key was sent.")
-        name, value = shown[0]
-        if name == b"authorization":
-            scheme, _, value = value.partition(b" ")
-            if scheme.lower() != b"bearer":
-                return _unauthorized("The authorization scheme must be Bearer.")
-        given = hashlib.sha256(value.strip()).digest()
-        if not hmac.compare_digest(given, digest):
-            return _unauthorized("The API key is not valid for this proxy.")
-        return None
 
-
-def _unauthorized(message: str) -> ProxyError:
-    return invalid(message, code="invalid_api_key", status=401)
+def _shown(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The one key that these headers show. Raises ``ProxyError`` 401."""
+    shown = [(name, value) for name, value in headers if name in _HEADERS]
+    if not shown:
+        raise invalid_key("No API key was sent: use 'Authorization: Bearer <key>' (or 'api-key').")
+    if len(shown) > 1:
+        raise invalid_key("More than one API key was sent.")
+    name, value = shown[0]
+    if name == b"authorization":
+        scheme, _, value = value.partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise invalid_key("The authorization scheme must be Bearer.")
+    return value.strip()
 
 
 def _normal(path: str) -> str:
