@@ -21,6 +21,7 @@ WRAPPED: Final = "input"
 """The key under which a value that is no object travels; a custom tool's text too."""
 UNREADABLE: Final = "_raw"
 
+_SAFE_DEPTH: Final = 200
 _TOKEN: Final = "tool_calls.arguments:emulated"
 _CLOSERS: Final[Mapping[str, str]] = MappingProxyType({"{": "}", "[": "]"})
 
@@ -41,6 +42,9 @@ def arguments_to_input(arguments: Json, path: str, notes: Notes) -> dict[str, Js
         value = arguments
     if value is None:
         return {}
+    if isinstance(arguments, str) and _is_deep(arguments) and not _encodable(value):
+        notes.add(_TOKEN, path, "The arguments are nested too deeply.")
+        return {UNREADABLE: arguments}
     if isinstance(value, dict):
         return value
     notes.add(_TOKEN, path, "The arguments are no JSON object.")
@@ -98,14 +102,20 @@ def _closed(text: str) -> dict[str, Json] | None:
             value = orjson.loads(attempt + ends)
         except orjson.JSONDecodeError:
             continue
-        return value if isinstance(value, dict) else None
+        return value if isinstance(value, dict) and _encodable(value) else None
     return None
 
 
+def _is_deep(text: str) -> bool:
+    """Perhaps nested beyond what orjson writes (254 levels; it reads a thousand)."""
+    return text.count("{") + text.count("[") > _SAFE_DEPTH
+
+
 def _encodable(value: Json) -> bool:
-    """Whether orjson will write it: no lone surrogate, no integer beyond 64 bits."""
+    """Whether orjson will write it inside a request: no lone surrogate, no integer beyond 64 bits,
+    not too deep (the lists stand for the levels of the request around it)."""
     try:
-        orjson.dumps(value)
+        orjson.dumps([[[[[[[[[[value]]]]]]]]]])
     except orjson.JSONEncodeError:
         return False
     return True

@@ -27,8 +27,8 @@ MAX_STRICT: Final = 20
 _USED_EARLIER: Final = "A tool used earlier in this conversation."
 
 _SERVER_TOOLS: Final = (
-    ("web_search", "novagrounding_entry"),
-    ("browser_search", "novagrounding_entry"),
+    ("web_search", "nova_grounding"),
+    ("browser_search", "nova_grounding"),
     ("code_interpreter", "nova_code_interpreter"),
     ("code_execution", "nova_code_interpreter"),
 )
@@ -156,9 +156,9 @@ def grounding_entry(
 ) -> list[dict[str, Json]]:
     if not request.web_search:
         return []
-    if "novagrounding_entry" not in traits.system_tools:
+    if "nova_grounding" not in traits.system_tools:
         raise unsupported("This model has no web search.", "web_search_options")
-    tool = {"systemTool": {"name": "novagrounding_entry"}}
+    tool = {"systemTool": {"name": "nova_grounding"}}
     return [] if any(tool in group for _, group in entries) else [tool]
 
 
