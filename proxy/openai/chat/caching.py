@@ -174,12 +174,19 @@ def _longer(one: Block, other: Block) -> Block:
 def _bound(places: list[_Place], notes: Notes) -> None:
     """At most four points: the last ones reach furthest."""
     total = sum("cachePoint" in block for place in places for block in place.blocks)
+    excess = total - MAX_POINTS
     for place in places:
-        for block in [one for one in place.blocks if "cachePoint" in one]:
-            if total > MAX_POINTS:
-                place.blocks[:] = [one for one in place.blocks if one is not block]
-                notes.tell("cache_control:dropped")
-                total -= 1
+        if excess <= 0:
+            return
+        kept: list[Block] = []
+        for block in place.blocks:
+            if "cachePoint" in block and excess > 0:
+                excess -= 1
+            else:
+                kept.append(block)
+        if len(kept) < len(place.blocks):
+            place.blocks[:] = kept
+            notes.tell("cache_control:dropped")
 
 
 def _live(places: list[_Place], traits: Traits, ttl: str | None, notes: Notes) -> None:

@@ -16,6 +16,21 @@ from proxy.media.sniff import HEAD
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _SPACE: Final = b" \t\r\n\v\f"
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+_ESCAPED: Final = (
+    (b"%2B", b"+"),
+    (b"%2b", b"+"),
+    (b"%2F", b"/"),
+    (b"%2f", b"/"),
+    (b"%3D", b"="),
+    (b"%3d", b"="),
+    (b"%0A", b""),
+    (b"%0a", b""),
+    (b"%0D", b""),
+    (b"%0d", b""),
+)
+"""What a URL encoder makes of base64's own signs and line breaks."""
+MAX_PERCENT_ENCODED: Final = 1_000_000
+"""Characters of data that is not base64: its decoding is slow, and no client sends more so."""
 _HEAD_TEXT: Final = (HEAD + 2) // 3 * 4
 
 
@@ -48,6 +63,8 @@ def parse_data_url(url: str, path: str, code: str = "invalid_value") -> Inline:
     mime, *parameters = (piece.strip().lower() for piece in head.split(";"))
     if "base64" in parameters:
         return Inline(mime, clean_base64(data, path, code))
+    if len(data) > MAX_PERCENT_ENCODED:
+        raise invalid("A data URL of this size must be base64.", path, code)
     raw = unquote_to_bytes(data)
     if not raw:
         raise invalid("The data URL holds no data.", path, code)
@@ -61,7 +78,9 @@ def clean_base64(text: str, path: str, code: str = "invalid_value") -> str:
     except UnicodeEncodeError:
         raise invalid("The data is not valid base64.", path, code) from None
     if b"%" in raw:
-        return _repair(unquote_to_bytes(raw), path, code)
+        for escaped, sign in _ESCAPED:
+            raw = raw.replace(escaped, sign)
+        return _repair(raw, path, code)
     strange = raw.translate(None, _ALPHABET)
     padded = strange in (b"", b"=", b"==") and raw.endswith(strange)
     return text if padded and raw and len(raw) % 4 == 0 else _repair(raw, path, code)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from proxy.catalog.model import Traits
 from proxy.converse.types import Json
 from proxy.openai.chat.notes import Notes
-from proxy.openai.chat.request_checks import check_depth
 from proxy.openai.chat.tools import HistoryCall, arguments_to_input, safe_id
 
 
@@ -49,14 +48,15 @@ def read_history(messages: Sequence[Mapping[str, Json]], traits: Traits, notes: 
     """Pairs calls and results. Raises ``ProxyError`` 400 in strict mode where it must mend."""
     history = History()
     latest: dict[str, list[Call]] = {}
-    used: set[str] = set()
+    ids = _Ids(traits)
     for index, message in enumerate(messages):
         role = message["role"]
         if role == "assistant":
             calls = list(_calls(message, index, notes))
             if calls:
                 history.calls[index] = calls
-                _name_calls(calls, used, traits)
+                for call in calls:
+                    call.id = ids.give(call.client_id)
                 latest.update(_by_key(calls))
         elif role in ("tool", "function"):
             _answer(message, index, latest, history, notes)
@@ -72,19 +72,15 @@ def _calls(message: Mapping[str, Json], index: int, notes: Notes) -> Iterator[Ca
             yield Call(path, source["id"], custom["name"], text, source)
         else:
             inner = source["function"]
-            arguments = _input(inner, f"{path}.function.arguments", notes)
+            arguments = arguments_to_input(
+                inner.get("arguments"), f"{path}.function.arguments", notes
+            )
             yield Call(path, source["id"], inner["name"], arguments, source)
     legacy = message.get("function_call")
     if legacy is not None:
         path = f"messages[{index}].function_call"
-        arguments = _input(legacy, f"{path}.arguments", notes)
+        arguments = arguments_to_input(legacy.get("arguments"), f"{path}.arguments", notes)
         yield Call(path, _legacy_key(legacy["name"]), legacy["name"], arguments, legacy)
-
-
-def _input(inner: Mapping[str, Json], path: str, notes: Notes) -> dict[str, Json]:
-    arguments = arguments_to_input(inner.get("arguments"), path, notes)
-    check_depth(arguments, path)
-    return arguments
 
 
 def _legacy_key(name: str) -> str:
@@ -92,18 +88,29 @@ def _legacy_key(name: str) -> str:
     return f"function:{name}"
 
 
-def _name_calls(calls: list[Call], used: set[str], traits: Traits) -> None:
-    for call in calls:
-        call.id, turn = safe_id(call.client_id, traits), 1
-        while call.id in used:
+class _Ids:
+    """Ids for Bedrock: a client's own, made legal; one used before gets its ordinal."""
+
+    def __init__(self, traits: Traits) -> None:
+        self._traits = traits
+        self._uses: dict[str, int] = {}
+        self._given: set[str] = set()
+
+    def give(self, client_id: str) -> str:
+        turn = self._uses.get(client_id, 0) + 1
+        wanted = client_id if turn == 1 else f"{client_id} {turn}"
+        while (id := safe_id(wanted, self._traits)) in self._given:
             turn += 1
-            call.id = safe_id(f"{call.client_id} {turn}", traits)
-        used.add(call.id)
+            wanted = f"{client_id} {turn}"
+        self._uses[client_id] = turn
+        self._given.add(id)
+        return id
 
 
 def _by_key(calls: list[Call]) -> dict[str, list[Call]]:
+    """Calls by the client's id, the first of twins last."""
     grouped: dict[str, list[Call]] = {}
-    for call in calls:
+    for call in reversed(calls):
         grouped.setdefault(call.client_id, []).append(call)
     return grouped
 
@@ -120,7 +127,9 @@ def _answer(
     calls = latest.get(key)
     if not calls:
         return
-    call = next((call for call in calls if call.result is None), calls[-1])
+    if calls[-1].result is not None and len(calls) > 1:
+        calls.pop()
+    call = calls[-1]
     if call.result is not None:
         notes.add(
             "tool_results:dropped",

@@ -14,6 +14,7 @@ from proxy.errors import invalid
 from proxy.openai.chat.request_checks import (
     as_object,
     bad_value,
+    check_depth,
     join,
     missing,
     read_array,
@@ -106,6 +107,8 @@ def _check_call(call: Json, at: str) -> None:
 
 def _check_arguments(inner: Mapping[str, Json], at: str) -> None:
     arguments = inner.get("arguments")
+    if isinstance(arguments, dict):  # a string's depth is judged where it is read
+        check_depth(arguments, f"{at}.arguments")
     if arguments is not None and not isinstance(arguments, str | dict):
         raise invalid(
             f"Invalid type for '{at}.arguments': expected a string of JSON.",

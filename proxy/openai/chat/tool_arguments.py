@@ -15,6 +15,7 @@ from typing import Final
 import orjson
 
 from proxy.converse.types import Json
+from proxy.errors import invalid
 from proxy.openai.chat.notes import Notes
 
 WRAPPED: Final = "input"
@@ -22,6 +23,8 @@ WRAPPED: Final = "input"
 UNREADABLE: Final = "_raw"
 
 _SAFE_DEPTH: Final = 200
+_RUN_TOGETHER: Final = 16
+"""Objects in a row that are looked through; more are no model's, and looking costs time."""
 _TOKEN: Final = "tool_calls.arguments:emulated"
 _CLOSERS: Final[Mapping[str, str]] = MappingProxyType({"{": "}", "[": "]"})
 
@@ -29,7 +32,8 @@ _CLOSERS: Final[Mapping[str, str]] = MappingProxyType({"{": "}", "[": "]"})
 def arguments_to_input(arguments: Json, path: str, notes: Notes) -> dict[str, Json]:
     """The arguments as an object. Nothing sent, null and blank mean ``{}``.
 
-    Raises ``ProxyError`` 400 naming ``path`` only in strict mode, where a repair was needed.
+    Raises ``ProxyError`` 400 naming ``path`` in strict mode, where a repair was needed, and for an
+    object (some clients send one) that is too deep to be written again.
     """
     if isinstance(arguments, str):
         if not arguments or arguments.isspace():
@@ -40,6 +44,8 @@ def arguments_to_input(arguments: Json, path: str, notes: Notes) -> dict[str, Js
             return _repaired(arguments, path, notes)
     else:
         value = arguments
+        if not _encodable(value):
+            raise invalid("The arguments are nested too deeply.", path)
     if value is None:
         return {}
     if isinstance(arguments, str) and _is_deep(arguments) and not _encodable(value):
@@ -65,13 +71,15 @@ def _leading_object(text: str) -> dict[str, Json] | None:
     found: dict[str, Json] | None = None
     position = 0
     try:
-        while not found:
+        for _ in range(_RUN_TOGETHER):
             while position < len(text) and text[position].isspace():
                 position += 1
             value, position = decoder.raw_decode(text, position)
             if not isinstance(value, dict) or not _encodable(value):
                 break
             found = value
+            if found:
+                break
     except (ValueError, RecursionError):
         return found
     return found

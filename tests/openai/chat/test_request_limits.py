@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from typing import Any
 
 import orjson
@@ -185,3 +186,39 @@ def test_a_deep_but_bounded_schema_still_travels() -> None:
     model = Model("m", CLAUDE, CLAUDE, CLAUDE, traits_for(CLAUDE))
     body = translate(parse_request(orjson.dumps(request), {}), model, Options()).body
     assert orjson.loads(orjson.dumps(body))["additionalModelRequestFields"] == nested(200)
+
+
+MARKED = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
+CALL = {"id": "call_0", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+BROKEN = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}" * 500_000}}
+LOOP = [
+    {"role": "user", "content": "q"},
+    {"role": "assistant", "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "call_0", "content": "r"},
+]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": [MARKED] * 10_000}],
+        [{"role": "user", "content": [MARKED]}] * 10_000,
+        LOOP * 3_300,
+        [LOOP[0], {"role": "assistant", "tool_calls": [CALL] * 1_000}, *[LOOP[2]] * 9_000],
+        [LOOP[0], {"role": "assistant", "tool_calls": [BROKEN]}],
+    ],
+    ids=["marked-parts", "marked-messages", "one-id", "twins", "objects-run-together"],
+)
+def test_hostile_shapes_take_time_by_their_size_only(messages: list[Any]) -> None:
+    body = orjson.dumps({"model": "m", "messages": messages})
+    model = Model("m", CLAUDE, CLAUDE, CLAUDE, traits_for(CLAUDE))
+    start = time.process_time()
+    translate(parse_request(body, {}), model, Options())
+    assert time.process_time() - start < 1.5, "quadratic: it takes a tenth of that"
+
+
+def test_percent_encoded_data_has_a_limit() -> None:
+    url = "data:text/plain," + "%41" * 400_000
+    with pytest.raises(ProxyError) as caught:
+        translated([{"type": "file", "file": {"file_data": url, "filename": "a.txt"}}])
+    assert "base64" in caught.value.message
