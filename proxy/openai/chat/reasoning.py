@@ -260,7 +260,7 @@ def _room(ask: _Ask) -> tuple[int, int | None]:
     budget = ask.wish.budget
     if budget is None:
         effort = ask.wish.effort or _DEFAULT_EFFORT
-        budget = _BUDGETS.get(effort, (limit or _UNKNOWN_LIMIT) - (given or _ANSWER_ROOM))
+        budget = _BUDGETS.get(effort) or _most(limit or _UNKNOWN_LIMIT, given)
     wished, budget = budget, max(budget, MIN_BUDGET)
     if given is None:
         if limit is not None:
@@ -276,6 +276,13 @@ def _room(ask: _Ask) -> tuple[int, int | None]:
     if budget != wished and ask.wish.budget is not None:
         ask.notes.add(f"{ask.wish.path}:clamped", ask.wish.path, f"It takes {budget} tokens here.")
     return budget, total
+
+
+def _most(limit: int, given: int | None) -> int:
+    """The largest budget: beside the answer asked for, or within a limit that is nearly all."""
+    if given is None:
+        return limit - _ANSWER_ROOM
+    return max(limit - given, given - _ANSWER_ROOM)
 
 
 def _sampling_lost(ask: _Ask) -> frozenset[str]:

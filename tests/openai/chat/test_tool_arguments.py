@@ -92,6 +92,12 @@ def test_deep_arguments_are_no_crash(deep: str) -> None:
     assert orjson.dumps({"messages": [{"content": [{"toolUse": {"input": made}}]}]})
 
 
+def test_a_deep_object_is_refused() -> None:
+    with pytest.raises(ProxyError) as caught:
+        read(orjson.loads('{"a":' * 300 + "1" + "}" * 300))
+    assert (caught.value.status, caught.value.param) == (400, PATH)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
