@@ -170,6 +170,19 @@ async def test_a_source_that_hangs_costs_all_the_same_patience(made) -> None:
     assert time.monotonic() - began < 1
 
 
+async def test_who_comes_late_to_a_hanging_source_waits_no_longer(made) -> None:
+    made.hold.clear()
+    first = asyncio.create_task(made.engine.keys())
+    await until(lambda: made.loads == 1)
+    made.now += 60
+    began = time.monotonic()
+    with pytest.raises(ProxyError):
+        await made.engine.keys()
+    assert time.monotonic() - began < 1  # of the ten seconds, all were gone
+    made.hold.set()
+    assert (await first).access_key == "AKIA1"
+
+
 async def test_expired_credentials_from_a_source_are_a_failure(made) -> None:
     made.life = -5
     with pytest.raises(ProxyError):

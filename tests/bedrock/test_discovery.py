@@ -220,6 +220,21 @@ async def test_stale_while_error_for_each_listing(plane) -> None:
     assert discovery.state().failed == {f"{REGION}/foundation_models": "status 500"}
 
 
+async def test_half_a_listing_does_not_replace_a_whole_one(plane) -> None:
+    both = [profile(f"{geo}.{NOVA}", NOVA) for geo in ("eu", "us")]
+    route = plane.serve("system_profiles", *both)
+    discovery = plane.discovery(interval=0)
+    await discovery.fresh()
+    half = {"inferenceProfileSummaries": both[:1], "nextToken": "more"}
+    route.mock(side_effect=[httpx.Response(200, json=half), httpx.Response(500)])
+    await discovery.fresh()
+    assert shown(discovery) == [f"eu.{NOVA}", f"us.{NOVA}"]
+    fresh = plane.discovery()
+    route.mock(side_effect=[httpx.Response(200, json=half), httpx.Response(500)])
+    await fresh.fresh()
+    assert shown(fresh) == [f"eu.{NOVA}"]  # better than nothing
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [

@@ -80,6 +80,7 @@ def test_only_what_nobody_changes_is_signed() -> None:
         "Host": RUNTIME, "Content-Type": JSON, "User-Agent": "x", "Accept": "*/*",
         "Content-Length": "9", "X-Amzn-Trace-Id": "Root=1", "X-Amz-Target": "t",
         "X-Amzn-Bedrock-Trace": "ENABLED", "X-Amz-Date": "stale", "Authorization": "Bearer theirs",
+        "X-Amz-Security-Token": "stale", "X-Amz-Content-Sha256": "stale",
     }  # fmt: skip
     added = sign("POST", "/model/a/converse", "", headers, b"{}", Secrets(), "us-east-1", NOW)
     names = added["authorization"].split("SignedHeaders=")[1].split(",")[0]

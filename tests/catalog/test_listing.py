@@ -113,6 +113,9 @@ def test_recorded_limits_come_from_the_converse_object(recorded) -> None:
     gemma = made.find("google.gemma-3-27b-it")
     assert gemma is not None
     assert gemma["max_output_tokens"] != 131_072  # there the number is the context window
+    guard = made.find("openai.gpt-oss-safeguard-120b")
+    assert guard is not None
+    assert guard["max_output_tokens"] < guard["context_window"]  # the number is larger than both
     voxtral = made.find("mistral.voxtral-mini-3b-2507")
     assert voxtral is not None
     assert voxtral["input_modalities"] == ("audio", "text")
@@ -286,6 +289,25 @@ def test_defaults_are_for_unknown_limits_only() -> None:
     assert (unknown["context_window"], unknown["max_output_tokens"]) == (11, 7)
     assert (known["context_window"], known["max_output_tokens"]) == (300_000, 10_000)
     assert made.resolve("new.model-v1:0").traits.max_output_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("model_id", "most", "limits"),
+    [
+        (NOVA, 9_000, (300_000, 9_000)),  # the output limit
+        (NOVA, 300_000, (300_000, 10_000)),  # that cannot be one
+        (NOVA, 0, (300_000, 10_000)),
+        (NOVA, True, (300_000, 10_000)),
+        ("new.model-v1:0", 77_000, (77_000, 4_096)),  # elsewhere it is the context window
+        ("amazon.new-v1:0", 77_000, (32_000, 77_000)),
+    ],
+)
+def test_the_listings_hint(model_id, most, limits) -> None:
+    hint = {"maxTokensMaximum": most, "reasoningSupported": {"embedded": False}}
+    row = catalog(foundation_models=[model(model_id, converse=hint)]).find(model_id)
+    assert row is not None
+    assert (row["context_window"], row["max_output_tokens"]) == limits
+    assert row["reasoning"] is True
 
 
 def test_a_context_size_variant_tells_its_window() -> None:
