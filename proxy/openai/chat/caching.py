@@ -147,18 +147,19 @@ def _tidy(blocks: list[Block], where: str) -> bool:
     a document or a video (recorded clients put it before those). True if one moved or went."""
     tidy: list[Block] = []
     changed = False
+    open_to = 0  # where a point may stand: before the reasoning and media at the end so far
     for block in blocks:
         if "cachePoint" not in block:
             tidy.append(block)
+            if where != "messages" or not _hides(block):
+                open_to = len(tidy)
             continue
-        at = len(tidy)
-        while at and where == "messages" and _hides(tidy[at - 1]):
-            at -= 1
-        changed |= at < len(tidy) or at == 0
-        if at and "cachePoint" in tidy[at - 1]:
-            tidy[at - 1] = _longer(tidy[at - 1], block)
-        elif at:
-            tidy.insert(at, block)
+        changed |= open_to < len(tidy) or open_to == 0
+        if open_to and "cachePoint" in tidy[open_to - 1]:
+            tidy[open_to - 1] = _longer(tidy[open_to - 1], block)
+        elif open_to:
+            tidy.insert(open_to, block)
+            open_to += 1
     blocks[:] = tidy
     return changed
 

@@ -100,7 +100,9 @@ def _is_reasoning(block: Block) -> bool:
     if "redactedContent" in inner:
         return _is_blob(inner["redactedContent"])
     said = inner.get("reasoningText")
-    return isinstance(said, dict) and all(isinstance(value, str) for value in said.values())
+    if not isinstance(said, dict) or not said.keys() <= {"text", "signature"}:
+        return False
+    return "text" in said and all(isinstance(value, str) for value in said.values())
 
 
 def _is_blob(value: Json) -> bool:
