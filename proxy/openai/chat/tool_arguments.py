@@ -8,6 +8,7 @@ Source: OpenAI API reference (``arguments`` "may not always be valid JSON"); ser
 """
 
 import json
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -22,6 +23,17 @@ WRAPPED: Final = "input"
 """The key under which a value that is no object travels; a custom tool's text too."""
 UNREADABLE: Final = "_raw"
 
+_CUT_ESCAPE: Final = r"\\(?:u[0-9a-fA-F]{0,3})?\Z"
+_TOKENS: Final = re.compile(
+    rf"""
+    " [^"\\]* (?: (?!{_CUT_ESCAPE}) \\. [^"\\]* )*     # a string, read to
+    (?: " | (?P<open> (?:{_CUT_ESCAPE})? ) \Z )           # its end or the text's
+    | [\]\[{{}}]
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""Brackets, and strings as wholes. ``open`` is set for a string that the text ends in: the escape
+sequence that was cut off there, or nothing."""
 _SAFE_DEPTH: Final = 200
 _RUN_TOGETHER: Final = 16
 """Objects in a row that are looked through; more are no model's, and looking costs time."""
@@ -69,42 +81,35 @@ def _leading_object(text: str) -> dict[str, Json] | None:
     """The first object in front of whatever follows; of ``{}{"a":1}`` the one with content."""
     decoder = json.JSONDecoder(parse_constant=_refuse)
     found: dict[str, Json] | None = None
-    position = 0
-    try:
-        for _ in range(_RUN_TOGETHER):
-            while position < len(text) and text[position].isspace():
-                position += 1
-            value, position = decoder.raw_decode(text, position)
-            if not isinstance(value, dict) or not _encodable(value):
-                break
-            found = value
-            if found:
-                break
-    except (ValueError, RecursionError):
-        return found
+    rest = text.lstrip()
+    for _ in range(_RUN_TOGETHER):
+        try:
+            value, end = decoder.raw_decode(rest)
+        except (ValueError, RecursionError):
+            return found
+        if not isinstance(value, dict) or not _encodable(value):
+            return found
+        if value:
+            return value
+        found, rest = value, rest[end:].lstrip()
     return found
 
 
 def _closed(text: str) -> dict[str, Json] | None:
-    """An object that was cut off, its open strings and brackets closed."""
+    """An object that was cut off, its open string and brackets closed."""
+    stem = text.rstrip()
     closers: list[str] = []
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            in_string = escaped or character != '"'
-            escaped = character == "\\" and not escaped
-        elif character == '"':
-            in_string, escaped = True, False
-        elif character in _CLOSERS:
-            closers.append(_CLOSERS[character])
-        elif closers and character == closers[-1]:
+    for token in _TOKENS.finditer(text):
+        mark = token[0]
+        if mark in _CLOSERS:
+            closers.append(_CLOSERS[mark])
+        elif closers and mark == closers[-1]:
             closers.pop()
+        elif token["open"] is not None:
+            stem = text[: len(text) - len(token["open"])] + '"'
     if not closers:
         return None
-    if in_string:
-        text = (text[:-1] if escaped else text) + '"'
     ends = "".join(reversed(closers))
-    stem = text.rstrip()
     for attempt in (stem, stem.rstrip(","), f"{stem}null", f"{stem}:null"):
         try:
             value = orjson.loads(attempt + ends)

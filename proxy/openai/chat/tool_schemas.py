@@ -66,13 +66,13 @@ def shape_of(values: Sequence[Json]) -> Schema:
     objects = [value for value in values if isinstance(value, Mapping)]
     lists = [value for value in values if isinstance(value, list)]
     if values and len(objects) == len(values):
-        names = dict.fromkeys(name for value in objects for name in value)
+        members: dict[str, list[Json]] = {}
+        for value in objects:
+            for name, inner in value.items():
+                members.setdefault(name, []).append(inner)
         return {
             "type": "object",
-            "properties": {
-                name: shape_of([value[name] for value in objects if name in value])
-                for name in names
-            },
+            "properties": {name: shape_of(seen) for name, seen in members.items()},
         }
     if values and len(lists) == len(values):
         entries = [entry for value in lists for entry in value]
@@ -280,21 +280,28 @@ def _needed(key: str, options: list[Schema]) -> list[str]:
     lists = [list(one.get("required", ())) for one in options]
     if key == "allOf":
         return [name for names in lists for name in names]
-    return [name for name in lists[0] if all(name in names for names in lists)] if lists else []
+    shared = set(lists[0]).intersection(*lists) if lists else set()
+    return [name for name in lists[0] if name in shared] if shared else []
 
 
 def _legal_property_names(top: Schema, path: str, notes: Notes) -> None:
     """Leave out optional properties whose names this family refuses, at any depth."""
     for node in _objects(top):
-        for name in [n for n in node["properties"] if not _PROPERTY_NAME.fullmatch(n)]:
-            if name in node.get("required", ()):
-                raise invalid(
-                    "This model takes property names of letters, digits, '_', '.', '-' (1-64) "
-                    f"only, and a required property is named {name!r}.",
-                    f"{path}.properties",
-                )
-            notes.add("tools.parameters:dropped", path, f"The property {name!r} has no legal name.")
-            node["properties"] = {k: v for k, v in node["properties"].items() if k != name}
+        illegal = [name for name in node["properties"] if not _PROPERTY_NAME.fullmatch(name)]
+        if not illegal:
+            continue
+        needed = set(illegal).intersection(node.get("required", ()))
+        if needed:
+            raise invalid(
+                "This model takes property names of letters, digits, '_', '.', '-' (1-64) only, "
+                f"and a required property is named {min(needed)!r}.",
+                f"{path}.properties",
+            )
+        notes.add(
+            "tools.parameters:dropped", path, f"The property {illegal[0]!r} has no legal name."
+        )
+        lost = set(illegal)
+        node["properties"] = {k: v for k, v in node["properties"].items() if k not in lost}
 
 
 def _objects(node: Json) -> list[Schema]:

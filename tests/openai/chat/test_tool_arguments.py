@@ -1,5 +1,6 @@
 """Arguments of earlier calls, however a model left them, become an object; none becomes a 500."""
 
+import time
 from typing import Any
 
 import orjson
@@ -53,6 +54,12 @@ def test_good_arguments(arguments: Any, made: dict[str, Any]) -> None:
         ("{} trailing", {}),
         ('{"city": "Par', {"city": "Par"}),
         ('{"city": "Par\\', {"city": "Par"}),
+        ('{"city": "Par\\\\', {"city": "Par\\"}),
+        ('{"city": "Par\\u', {"city": "Par"}),
+        ('{"city": "Par\\u00e', {"city": "Par"}),
+        ('{"city": "Par\\u00e9', {"city": "Par\u00e9"}),
+        ('{"city": "Par\\\\u00e', {"city": "Par\\u00e"}),
+        ('{"city": "a {b] \\" c", "n": [1', {"city": 'a {b] " c', "n": [1]}),
         ('{"a": [1, 2', {"a": [1, 2]}),
         ('{"a": [1, ', {"a": [1]}),
         ('{"a": {"b": "c"', {"a": {"b": "c"}}),
@@ -90,6 +97,15 @@ def test_deep_arguments_are_no_crash(deep: str) -> None:
     made, noted = read(deep)
     assert noted == NOTED
     assert orjson.dumps({"messages": [{"content": [{"toolUse": {"input": made}}]}]})
+
+
+@pytest.mark.parametrize(
+    "large", ['{"a": "' + "x" * 5_000_000, "{}" * 2_000_000, '{"a": "' + "\\" * 5_000_001]
+)
+def test_large_broken_arguments_take_no_time(large: str) -> None:
+    began = time.perf_counter()
+    read(large)
+    assert time.perf_counter() - began < 1.5
 
 
 def test_a_deep_object_is_refused() -> None:
