@@ -116,6 +116,8 @@ class Traits:
     """Thinks between tool calls only when asked with a beta flag."""
     signed_reasoning: bool = False
     """Signs its reasoning and wants it back unchanged in tool loops."""
+    replays: bool = True
+    """May be sent its own earlier reasoning (where that was signed or sealed)."""
     forced_tools: bool = True
     """A required or named tool may be asked for (Claude's newest refuse it)."""
     inline_tags: tuple[str, ...] = ()

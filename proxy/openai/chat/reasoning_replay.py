@@ -62,6 +62,8 @@ def replay_blocks(message: Mapping[str, Json], traits: Traits, path: str) -> lis
     The first form that yields any is taken; the others say the same again. ``path`` is the
     message's and is kept for a caller that wants to tell where blocks were lost.
     """
+    if not traits.replays:
+        return []
     details = message.get("reasoning_details")
     if isinstance(details, list):
         packed = [block for entry in details for block in _from_pack(entry, traits)]
