@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -42,6 +43,8 @@ from proxy.endpoints.ops import healthz, metrics_page, readyz
 from proxy.errors import ProxyError, invalid
 from proxy.logs import logger
 from proxy.metrics import Metrics
+from proxy.metrics.lag import LoopLag
+from proxy.metrics.news import DiscoveryNews, credentials_news
 from proxy.openai.chat.api import CHAT
 from proxy.openai.errors import error_body
 from proxy.openai.models import render_list, render_one
@@ -50,6 +53,9 @@ from proxy.settings import Loaded, Settings
 
 PREFIXES: Final = ("/v1", "", "/api/v1", "/openai/v1")
 _LISTING_LIMIT: Final = 32_000_000
+
+Page = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""An ``accept`` header to a page of metrics and its content type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,8 @@ class House:
     credentials: Credentials | None
     close: Callable[[], Awaitable[None]]
     """Ends what the lifespan started; for a house that was never served."""
+    side: Starlette | None
+    """What the metrics port serves, where there is one."""
 
     async def leave(self) -> None:
         """Not ready any more; still listening for the pre-stop time."""
@@ -86,11 +94,17 @@ def build(
     *,
     mode: str = "aws",
     engine: httpx.AsyncBaseTransport | None = None,
+    page: Page | None = None,
 ) -> House:
-    """Join the parts. ``engine`` replaces the network (a test's ``httpx.MockTransport``)."""
+    """Join the parts. ``engine`` replaces the network (a test's ``httpx.MockTransport``), ``page``
+    gives the metrics of several workers."""
     settings, environment = loaded.settings, loaded.environment
     region, _ = choose_region(settings.region, environment, aws.region)
-    metrics = Metrics(version=__version__, mode=mode, stream_limit=settings.max_streams)
+    metrics = Metrics(
+        version=__version__, mode=mode, stream_limit=settings.max_streams,
+        key_label=settings.metrics_key_label,
+    )  # fmt: skip
+    lag = LoopLag(metrics.loop_lag.observe)
     worker = Worker()
     credentials, authorizer_for = _authorizers(environment, region, worker, metrics)
     host = httpx.URL(endpoint("bedrock-runtime", region)).host
@@ -113,6 +127,7 @@ def build(
     )
 
     async def close() -> None:
+        lag.stop()
         await discovery.close()
         if credentials is not None:
             await credentials.close()
@@ -125,13 +140,17 @@ def build(
         if credentials is not None:
             credentials.start()
         discovery.start()
+        lag.start()
         try:
             yield {}
         finally:
             await close()
 
+    report = _report(mode, region, state, discovery)
+    health, figures = _operator_routes(gate, report, page or metrics.page)
+    beside = settings.metrics_port is not None
     app = Starlette(
-        routes=_routes(shop, discovery, gate, _report(mode, region, state, discovery)),
+        routes=[*_routes(shop, discovery), *health, *(() if beside else figures)],
         exception_handlers={HTTPException: _http_fault, ProxyError: _fault, Exception: _unforeseen},
         lifespan=lifespan,
     )
@@ -143,15 +162,11 @@ def build(
         metrics=metrics,
         render=error_body,
     )
-    return House(guard, gate, metrics, discovery, settings, region, state, credentials, close)
+    side = Starlette(routes=[*health, *figures]) if beside else None
+    return House(guard, gate, metrics, discovery, settings, region, state, credentials, close, side)
 
 
-def _routes(
-    shop: Shop,
-    discovery: Discovery,
-    gate: Gate,
-    report: Callable[[], tuple[bool, Mapping[str, object]]],
-) -> Sequence[Route]:
+def _routes(shop: Shop, discovery: Discovery) -> Sequence[Route]:
     chat = Generate(CHAT, shop)
     listing, single = list_models(discovery, render_list), one_model(discovery, render_one)
     routes: list[Route] = []
@@ -159,10 +174,18 @@ def _routes(
         routes.append(Route(f"{prefix}/chat/completions", chat, methods=["POST"]))
         routes.append(Route(f"{prefix}/models", listing, methods=["GET"]))
         routes.append(Route(f"{prefix}/models/{{model:path}}", single, methods=["GET"]))
-    routes.append(Route("/healthz", healthz, methods=["GET"]))
-    routes.append(Route("/readyz", readyz(gate, report), methods=["GET"]))
-    routes.append(Route("/metrics", metrics_page(shop.metrics), methods=["GET"]))
     return routes
+
+
+def _operator_routes(
+    gate: Gate, report: Callable[[], tuple[bool, Mapping[str, object]]], page: Page
+) -> tuple[Sequence[Route], Sequence[Route]]:
+    """Health, and metrics."""
+    health = (
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/readyz", readyz(gate, report), methods=["GET"]),
+    )
+    return health, (Route("/metrics", metrics_page(page), methods=["GET"]),)
 
 
 class _Targets:
@@ -219,14 +242,11 @@ def _authorizers(
     key = bearer_key(environment)
     if key is not None:
         bearer = Bearer(key)
+        metrics.credentials_expiry.labels(bearer.state().source).set(float("inf"))
         return None, lambda region: bearer
 
-    def observe(source: str, outcome: str, expiry: float | None) -> None:
-        metrics.credentials_refreshes.labels(source, outcome).inc()
-        metrics.credentials_expiry.labels(source).set(float("inf") if expiry is None else expiry)
-
     chain = Chain(environment, region=region)
-    credentials = Credentials.over(chain, worker, observe=observe)
+    credentials = Credentials.over(chain, worker, observe=partial(credentials_news, metrics))
     return credentials, lambda region: SigV4(credentials, region)
 
 
@@ -249,25 +269,8 @@ def _discovery(
         interval=settings.refresh_interval,
         enabled=settings.enabled is not False,
         identity=credentials.identity if credentials is not None else lambda: None,
-        observer=_Observed(metrics),
+        observer=DiscoveryNews(metrics, settings.refresh_interval),
     )
-
-
-class _Observed:
-    """Discovery's news as metrics."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def refreshed(self, region: str, outcome: str, seconds: float) -> None:
-        self._metrics.discovery_refreshes.labels(region, outcome).inc()
-        self._metrics.discovery_duration.labels(region).observe(seconds)
-
-    def listed(self, region: str, kind: str, count: int) -> None:
-        self._metrics.discovered_models.labels(region, kind).set(count)
-
-    def succeeded(self, region: str, at: float) -> None:
-        self._metrics.discovery_success.labels(region).set(at)
 
 
 def _options(settings: Settings) -> Options:

@@ -259,9 +259,8 @@ class Exchange:
         while events:
             data = encoder.encode(events)
             if data:
-                await self._write(data)
-                if not record.first_content and encoder.content:
-                    record.first_content = self._client.last_sent
+                await self._client.write(data)
+                record.wrote(self._client.last_sent, answer.last_read, encoder.content)
             events = await answer.more()
         data = encoder.finish_stream()
         if data:
@@ -339,3 +338,4 @@ def _count(usage: Mapping[str, Any], name: str) -> int:
 def gone(record: Record) -> None:
     """Mark ``record`` as ended by the client."""
     record.status, record.code = CLIENT_CLOSED, "client_disconnected"
+    record.disconnect = "streaming" if record.first_content else "before_first_token"

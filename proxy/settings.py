@@ -48,6 +48,12 @@ class Settings:
     api_key: str | None = _setting(None, "key that clients must send", secret=True)
     no_auth: bool = _setting(False, "serve without a key on an address that others can reach")
     metrics_public: bool = _setting(False, "`/metrics` needs no key")
+    metrics_port: int | None = _setting(
+        None, "`/metrics` on a port of its own, without a key, and not on the public one", low=0
+    )
+    metrics_host: str = _setting("127.0.0.1", "address of the metrics port")
+    metrics_key_label: bool = _setting(False, "count requests and tokens by key name, too")
+    tracing: bool = _setting(False, "send OpenTelemetry spans (needs the extra `otel`)")
     log_level: str = _setting(
         "info", "least severe log line", choices=("debug", "info", "warning", "error")
     )

@@ -10,6 +10,7 @@ Source: HTTPX docs, *Transports*; Bedrock endpoints speak HTTP/1.1 with keep-ali
 """
 
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Final, cast
 
 import httpx
@@ -44,7 +45,7 @@ class SignedTransport(httpx.AsyncBaseTransport):
         """The answer's head; its body is read from ``response.stream``, raw.
 
         ``request`` must hold its whole body. What was added stands in its extension ``signed``,
-        for ``Authorizer.recover``. Raises ``ProxyError``.
+        for ``Authorizer.renew``, and when in ``sent``. Raises ``ProxyError``.
         """
         headers = {
             name: request.headers[name]
@@ -60,6 +61,7 @@ class SignedTransport(httpx.AsyncBaseTransport):
         )
         request.headers.update(added)
         request.extensions["signed"] = added
+        request.extensions["sent"] = monotonic()
         try:
             return await self._engine.handle_async_request(request)
         except httpx.TransportError as fault:

@@ -152,23 +152,25 @@ class Upstream:
         payload_hash = await hash_body(call.body)
         tries = _Tries(Attempts(self._budget, random.random))
         transport = target.transport
+        calls = self._metrics.calls(call.operation, call.label, target.region)
+        record.region = target.region
         while True:
             request = build_request("POST", url, call.body, payload_hash)
             try:
                 answer = await self._attempt(call, request, transport, target.region, record)
             except ProxyError as error:
-                self._count(call, target.region, error)
+                calls.count(_outcome(error))
                 pause = await tries.pause(error, request, transport)
                 if pause is None:
                     raise
                 if isinstance(error, DeadConnection):
                     transport = target.fresh
-                self._metrics.retries.labels(call.operation, error.reason).inc()
+                calls.retried(error.reason)
                 record.retries += 1
                 if pause:
                     await asyncio.sleep(pause)
             else:
-                self._count(call, target.region, None)
+                calls.count("ok")
                 if not record.retries:
                     self._budget.succeeded()
                 return answer
@@ -201,6 +203,9 @@ class Upstream:
                     reason="timeout",
                 ) from None
             raise
+        finally:
+            record.sent = request.extensions.get("sent", record.sent)
+            record.first_sent = record.first_sent or record.sent
         record.first_event = monotonic()
         record.upstream_id = answer.upstream_id
         return answer
@@ -227,12 +232,6 @@ class Upstream:
             error.upstream_id = error.upstream_id or upstream_id
             raise
         return answer
-
-    def _count(self, call: Call, region: str, error: ProxyError | None) -> None:
-        outcome = "ok" if error is None else _outcome(error)
-        self._metrics.upstream_requests.labels(call.operation, call.label, region, outcome).inc()
-        if outcome == "throttled":
-            self._metrics.throttles.labels(call.label, region).inc()
 
 
 async def _whole(

@@ -69,6 +69,7 @@ class Generate:
         shop = self._shop
         record = Record(self._dialect.name, began=monotonic())
         request_id = scope.get("state", {}).get("request_id") or new_request_id()
+        record.request_id = request_id
         client = Client(receive, send, [(b"x-request-id", request_id.encode()), *shop.headers])
         asked = _Asked()
         in_flight = shop.metrics.requests_in_flight.labels(self._dialect.name)
@@ -78,8 +79,6 @@ class Generate:
                 await self._serve(headers_of(scope), client, receive, record, asked)
         except ClientGone:
             gone(record)
-            phase = "streaming" if record.first_content else "before_first_token"
-            shop.metrics.disconnects.labels(record.model, phase).inc()
         except ProxyError as error:
             if error.code == "model_not_found":
                 self._suggest(error, asked.name)
@@ -110,13 +109,16 @@ class Generate:
             if error.status == 413:
                 shop.metrics.rejected.labels("body_too_large").inc()
             raise
+        record.read = monotonic()
         large = len(body) > _OFF_LOOP
         with shop.gate.holding(len(body)):
             request: Request = await _run(large, self._dialect.parse, body, headers)
             del body
             asked.name, record.stream = request.model, request.stream
             model = await shop.resolver.resolve(request.model)
-            asked.used, record.model = model.id, model.label
+            asked.used, record.model = model.id, shop.metrics.model(model.label)
+            record.price = _price(model)
+            shop.metrics.begin(record)
             translation: Translation = await _run(
                 large, self._dialect.translate, request, model, shop.options
             )
@@ -125,7 +127,7 @@ class Generate:
         client.headers.append((b"x-bedrock-proxy-model", _header(model.id)))
         if translation.notes:
             client.headers.append((b"x-bedrock-proxy-notes", _header(",".join(translation.notes))))
-        call = Call(translation.operation, model.id, payload, model.label, model.region)
+        call = Call(translation.operation, model.id, payload, record.model, model.region)
         limits = shop.limits
         if not request.stream:
             limits = replace(limits, total=min(limits.total, _own_deadline(headers)))
@@ -174,8 +176,9 @@ class Generate:
             )
 
         collectors = await self._each(one, client, record, question)
+        record.answered = monotonic()
         await client.respond(200, dialect.render(translation, stamp, collectors), ())
-        record.first_write = client.last_sent
+        record.first_write = monotonic()
 
     async def _each(
         self,
@@ -295,6 +298,12 @@ def error_headers(error: ProxyError) -> list[tuple[bytes, bytes]]:
 def unforeseen() -> ProxyError:
     """What a client is told of a fault of ours."""
     return ProxyError(500, "The proxy failed; its log has the reason.", code="internal_error")
+
+
+def _price(model: Model) -> Mapping[str, float] | None:
+    """USD per million tokens, where the operator wrote them down."""
+    cost = model.details.get("cost")
+    return cost if isinstance(cost, Mapping) else None
 
 
 def new_request_id() -> str:

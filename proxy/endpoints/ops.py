@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.endpoints.gate import Gate
-from proxy.metrics import Metrics
+from proxy.metrics.workers import Unavailable
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -33,9 +33,14 @@ def readyz(gate: Gate, report: Callable[[], tuple[bool, Mapping[str, object]]]) 
     return endpoint
 
 
-def metrics_page(metrics: Metrics) -> Endpoint:
+def metrics_page(page: Callable[[str], Awaitable[tuple[bytes, str]]]) -> Endpoint:
+    """``page`` renders the metrics as an ``accept`` header asks: bytes and their content type."""
+
     async def endpoint(request: Request) -> Response:
-        page, kind = metrics.render(request.headers.get("accept", ""))
-        return Response(page, headers={"content-type": kind})
+        try:
+            body, kind = await page(request.headers.get("accept", ""))
+        except Unavailable as fault:
+            return Response(f"{fault}\n", 503, media_type="text/plain")
+        return Response(body, headers={"content-type": kind})
 
     return endpoint
