@@ -126,8 +126,8 @@ class Limiter(Protocol):
 
 def wait_for(arrival: float, now: float, amount: int, limit: int) -> float:
     """Seconds until ``amount`` fits into a bucket of ``limit`` a minute; 0 if it does now."""
-    full = max(arrival, now) + amount * WINDOW / limit
-    return max(0.0, full - (now + WINDOW) - SLACK)
+    over = max(arrival, now) + amount * WINDOW / limit - (now + WINDOW)
+    return over if over > SLACK else 0.0
 
 
 def add_to(arrival: float, now: float, amount: int, limit: int) -> float:

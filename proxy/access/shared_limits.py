@@ -3,7 +3,8 @@
 One script decides and takes atomically (``shared_script.py``). A lease is entered there with an
 end, which this replica moves on every 2 s: the streams of a replica that died are given back 30 s
 later. What ends is told by a task of its own, so no answer waits for it. A server that lost its
-data (killed, flushed) is told the leases again before it gives new ones, and the last known counts.
+data (killed, flushed) is told the leases of every replica before it counts new ones, and the rates
+and budgets that each replica last saw.
 
 While the server cannot be reached, ``fail_open`` lets this process count for itself (it has
 mirrored all of its own); else every request is a 503. Needs the ``redis`` package (extra
@@ -83,6 +84,7 @@ class SharedLimiter:
         self._timeout = timeout
         self._lease_seconds = lease_seconds
         self._renew_seconds = renew_seconds
+        self._grace = renew_seconds + timeout
         self._clock = clock
         self._wall = wall
         self._observe = observe
@@ -119,6 +121,8 @@ class SharedLimiter:
             self._close_later(Ending.unused(lease, scopes, demand, self._day()))
             raise
         self._see()
+        if answer.word == "grace":
+            return await self._alone(scopes, demand, answer.wait)
         levels = [*answer.levels(scopes)]
         if answer.word != "ok":
             raise refusal(answer, scopes[answer.at], demand, levels)
@@ -162,7 +166,7 @@ class SharedLimiter:
             answer = await self._admit_script(
                 keys=[self._epoch_key, *(key for scope in scopes for key in scope.keys)],
                 args=[
-                    lease, self._lease_seconds, self._epoch, uuid.uuid4().hex,
+                    lease, self._lease_seconds, self._epoch,
                     demand.input_tokens, demand.input_tokens + demand.output_tokens, demand.cost,
                     *told,
                 ],
@@ -174,6 +178,8 @@ class SharedLimiter:
         else:
             raise TimeoutError("the server keeps losing its data")
         parsed = Answer.parse(answer)
+        if parsed.word == "grace":
+            return parsed
         for scope, numbers in zip(scopes, parsed.numbers, strict=True):
             self._seen[scope.name] = Seen(numbers[0], numbers[1], parsed.day, numbers[2])
         return parsed
@@ -202,12 +208,14 @@ class SharedLimiter:
             made.headers = mirror.headers
         return made
 
-    async def _alone(self, scopes: tuple[Scope, ...], demand: Demand) -> Lease:
-        """Decide without the server."""
+    async def _alone(
+        self, scopes: tuple[Scope, ...], demand: Demand, wait: float = _PAUSE
+    ) -> Lease:
+        """Decide without the server, which may be of use again in ``wait`` seconds."""
         if not self._fail_open:
             raise ProxyError(
                 503, "The proxy's limits cannot be checked now.", code="limits_unavailable",
-                retry="transient", retry_after=_PAUSE,
+                retry="transient", retry_after=wait,
             )  # fmt: skip
         mirror = await self._local.admit(demand)
         return self._lease(uuid.uuid4().hex, scopes, demand, self._day(), mirror, None)
@@ -259,15 +267,15 @@ class SharedLimiter:
         for lease, scopes in self._live.items():
             for scope in scopes:
                 held.setdefault(scope.keys[0], []).append(lease)
-        epoch = uuid.uuid4().hex
-        told = ""
         for key, leases in held.items() or [(f"{self._prefix}:all:leases", [])]:
             for at in range(0, max(1, len(leases)), _IDS):
-                told = await self._renew_script(
+                self._epoch = await self._renew_script(
                     keys=[self._epoch_key, key],
-                    args=[epoch, self._lease_seconds, *leases[at : at + _IDS]],
-                )
-        self._epoch = told
+                    args=[
+                        self._epoch, uuid.uuid4().hex, self._lease_seconds, self._grace,
+                        *leases[at : at + _IDS],
+                    ],
+                )  # fmt: skip
 
     def _lose_sight(self, fault: Exception) -> None:
         self._blind_until = self._clock() + _PAUSE
@@ -306,5 +314,5 @@ def connect(url: str, timeout: float = 0.5) -> tuple[Client, tuple[type[Exceptio
         # A script may be sent twice without harm; once more is for connections that went stale.
         retry=retries.Retry(backoff.NoBackoff(), 1),
     )
-    made: Client = client.Redis(connection_pool=pool)
+    made: Client = client.Redis.from_pool(pool)  # closes the pool with itself
     return made, (errors.RedisError,)

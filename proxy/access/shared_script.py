@@ -6,15 +6,17 @@ second it ends), ``requests`` and ``tokens`` (GCRA arrival times, see ``quota.py
 server's clock is the only clock. ``epoch`` names the life of the data: when it is gone, so are the
 leases, and each replica enters its own again before it takes more.
 
-``admit``  KEYS: epoch, then 4 per scope. ARGV: lease, ttl, known epoch, new epoch, input tokens,
-           all tokens, cost; per scope: streams, requests and tokens a minute, budget (-1: none),
-           and the last seen requests, tokens, day and USD, which stand in for lost data.
-           Returns texts: the word, which scope (from 0), the seconds to wait, then what is known
-           afterwards: now, day, and per scope requests, tokens, USD.
+``admit``  KEYS: epoch, then 4 per scope. ARGV: lease, ttl, known epoch, input tokens, all tokens,
+           cost; per scope: streams, requests and tokens a minute, budget (-1: none), and the last
+           seen requests, tokens, day and USD, which stand in for lost data. Returns texts: the
+           word, which scope (from 0), the seconds to wait, now, day, then per scope requests,
+           tokens, USD as they are now (nothing of that with ``lost`` and ``grace``).
 ``close``  KEYS: 4 per scope. ARGV: lease, day, change of cost, then per scope its limit of tokens
            a minute and the change of tokens. Does nothing for a lease that is not there, so it may
            be sent twice.
-``renew``  KEYS: epoch, leases. ARGV: new epoch, ttl, lease ids. Returns the epoch.
+``renew``  KEYS: epoch, leases. ARGV: known epoch, a new one, ttl, grace, lease ids. Returns the
+           epoch. A replica that knew another one has found a loss: for ``grace`` seconds no stream
+           is counted anew then, so that every replica can enter what it has first.
 
 Source: Redis documentation, *EVAL* (effects replication lets a script that asks for TIME write).
 """
@@ -26,22 +28,16 @@ local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 local day = math.floor(now / 86400)
 local lease, ttl = ARGV[1], tonumber(ARGV[2])
-local epoch = redis.call('GET', KEYS[1])
-if epoch ~= ARGV[3] then
-  if not epoch then
-    epoch = ARGV[4]
-    redis.call('SET', KEYS[1], epoch)
-  end
-  return {'lost', epoch}
-end
-local prompt, all, cost = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local epoch = redis.call('HMGET', KEYS[1], 'id', 'grace')
+if epoch[1] ~= ARGV[3] then return { 'lost', '0', '0', '0', '0' } end
+local prompt, all, cost = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local scopes = (#KEYS - 1) / 4
 
 local function fmt(number) return string.format('%.6f', number) end
 
 local known = {}
 for i = 0, scopes - 1 do
-  local k, a = 1 + i * 4, 7 + i * 8
+  local k, a = 1 + i * 4, 6 + i * 8
   local s = {
     leases = KEYS[k + 1], requests_key = KEYS[k + 2], tokens_key = KEYS[k + 3],
     spent_key = KEYS[k + 4],
@@ -59,22 +55,25 @@ for i = 0, scopes - 1 do
   s.open = redis.call('ZCARD', s.leases)
   s.asked = s.tpm > 0 and math.min(all, s.tpm) or 0
   known[i] = s
+  if s.streams >= 0 and now < tonumber(epoch[2] or '0') then
+    return { 'grace', '0', fmt(tonumber(epoch[2]) - now), fmt(now), tostring(day) }
+  end
 end
 
 local word, at, wait = 'ok', 0, 0
 for i = 0, scopes - 1 do
   local s = known[i]
-  local request_wait = s.rpm > 0 and s.requests + 60 / s.rpm - now - 60 - 0.00001 or 0
-  local token_wait = s.tpm > 0 and s.tokens + s.asked * 60 / s.tpm - now - 60 - 0.00001 or 0
+  local request_wait = s.rpm > 0 and s.requests + 60 / s.rpm - now - 60 or 0
+  local token_wait = s.tpm > 0 and s.tokens + s.asked * 60 / s.tpm - now - 60 or 0
   if s.budget >= 0 and s.spent >= s.budget then
     word, at, wait = 'budget', i, (day + 1) * 86400 - now
   elseif s.streams >= 0 and s.open >= s.streams then
     word, at = 'streams', i
-  elseif request_wait > 0 then
+  elseif request_wait > 0.00001 then
     word, at, wait = 'requests', i, request_wait
   elseif s.tpm > 0 and prompt > s.tpm then
     word, at = 'too_large', i
-  elseif token_wait > 0 then
+  elseif token_wait > 0.00001 then
     word, at, wait = 'tokens', i, token_wait
   end
   if word ~= 'ok' then break end
@@ -138,9 +137,14 @@ return 1
 
 RENEW: Final = """
 local clock = redis.call('TIME')
-local ends = tonumber(clock[1]) + tonumber(clock[2]) / 1000000 + tonumber(ARGV[2])
-redis.call('SET', KEYS[1], ARGV[1], 'NX')
-for i = 3, #ARGV do redis.call('ZADD', KEYS[2], ends, ARGV[i]) end
-if #ARGV > 2 then redis.call('PEXPIRE', KEYS[2], math.ceil(tonumber(ARGV[2]) * 2000)) end
-return redis.call('GET', KEYS[1])
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
+local known, ttl = ARGV[1], tonumber(ARGV[3])
+redis.call('HSETNX', KEYS[1], 'id', ARGV[2])
+local epoch = redis.call('HGET', KEYS[1], 'id')
+if known ~= '' and known ~= epoch then
+  redis.call('HSETNX', KEYS[1], 'grace', string.format('%.6f', now + tonumber(ARGV[4])))
+end
+for i = 5, #ARGV do redis.call('ZADD', KEYS[2], now + ttl, ARGV[i]) end
+if #ARGV > 4 then redis.call('PEXPIRE', KEYS[2], math.ceil(ttl * 2000)) end
+return epoch
 """
