@@ -161,6 +161,24 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class SideDoor:
+    """A second listener of the same process and loop, for the operator: no lifespan, no drain."""
+
+    def __init__(self, app: Any, listener: socket.socket) -> None:
+        config = configure(app, "", 0, 0.0)
+        config.lifespan = "off"
+        config.load()
+        self._listener = listener
+        self._server = uvicorn.Server(config)
+        self._server.lifespan = config.lifespan_class(config)
+
+    async def open(self) -> None:
+        await self._server.startup([self._listener])
+
+    async def close(self) -> None:
+        await self._server.shutdown([self._listener])
+
+
 def configure(app: Any, host: str, port: int, drain_timeout: float) -> uvicorn.Config:
     """uvicorn's configuration for this house; ``drain_timeout`` in seconds."""
     return uvicorn.Config(

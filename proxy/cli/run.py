@@ -5,8 +5,8 @@ Shared by ``serve`` (and its workers) and ``demo``.
 
 import asyncio
 import gc
-import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import click
 
@@ -14,7 +14,9 @@ from proxy import logs
 from proxy.app import House, build
 from proxy.bedrock.regions import AwsConfig
 from proxy.cli.options import stop
-from proxy.server import Server, configure, raise_descriptor_limit
+from proxy.cli.sockets import Inherited, address, listen
+from proxy.metrics.workers import Link
+from proxy.server import Server, SideDoor, configure, raise_descriptor_limit
 from proxy.settings import Loaded
 
 _ABSENT_WITHIN = 4.0
@@ -27,7 +29,7 @@ def run(
     *,
     mode: str = "aws",
     source_is_certain: bool = True,
-    sockets: list[socket.socket] | None = None,
+    inherited: Inherited | None = None,
     on_absent: str = "",
     announce: Callable[[str], None] | None = None,
 ) -> None:
@@ -35,7 +37,9 @@ def run(
     settings = loaded.settings
     logs.configure(settings.log_level, settings.log_format)
     raise_descriptor_limit()
-    house = build(loaded, aws, mode=mode)
+    link = None if inherited is None else Link(inherited.line)
+    house = build(loaded, aws, mode=mode, page=None if link is None else link.page)
+    side = _side_door(house, inherited)
     config = configure(house.asgi, settings.host, settings.port, settings.drain_timeout)
     server = Server(
         config,
@@ -50,7 +54,8 @@ def run(
             raise stop(on_absent)
         gc.collect()
         gc.freeze()  # what is alive now lives for good; collections need not look at it
-        await server.serve(sockets)
+        async with _open(side), _joined(link, house, server):
+            await server.serve(None if inherited is None else [inherited.listener])
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         try:
@@ -64,6 +69,43 @@ def run(
                     "Choose another --port (0 picks a free one)."
                 ) from None
             raise
+
+
+def _side_door(house: House, inherited: Inherited | None) -> SideDoor | None:
+    """The metrics port, where there is one."""
+    settings = house.settings
+    if house.side is None or settings.metrics_port is None:
+        return None
+    listener = None if inherited is None else inherited.metrics
+    if listener is None:
+        listener = listen(settings.metrics_host, settings.metrics_port, "--metrics-port")
+        click.echo(f"metrics on {address(listener)}/metrics", err=True)
+    return SideDoor(house.side, listener)
+
+
+@asynccontextmanager
+async def _open(side: SideDoor | None) -> AsyncIterator[None]:
+    if side is not None:
+        await side.open()
+    try:
+        yield
+    finally:
+        if side is not None:
+            await side.close()
+
+
+@asynccontextmanager
+async def _joined(link: Link | None, house: House, server: Server) -> AsyncIterator[None]:
+    """Joined to the parent: it learns our figures to the last, and we leave when it has ended."""
+    if link is None:
+        yield
+        return
+    talk = asyncio.create_task(link.run(house.metrics.snapshot, server.stop), name="link")
+    try:
+        yield
+    finally:
+        talk.cancel()
+        await asyncio.wait({talk})
 
 
 async def _absent(house: House) -> bool:

@@ -16,6 +16,7 @@ from proxy.bedrock.regions import AwsConfig, choose_region, read_config
 from proxy.bedrock.sources import Source, detect
 from proxy.cli.options import read_settings, setting_options, stop
 from proxy.cli.run import run
+from proxy.cli.sockets import Inherited
 from proxy.cli.workers import supervise
 from proxy.settings import Loaded, Settings
 
@@ -32,20 +33,35 @@ To try the proxy without an AWS account: bedrock-openai-proxy demo"""
 @click.command()
 @setting_options()
 @click.option("--fd", type=int, hidden=True, help="listen on this inherited socket")
-def command(config: Path | None, fd: int | None, **flags: Any) -> None:
+@click.option("--metrics-fd", type=int, hidden=True, help="and on this one for metrics")
+@click.option("--line-fd", type=int, hidden=True, help="the line to the parent")
+def command(
+    config: Path | None,
+    fd: int | None,
+    metrics_fd: int | None,
+    line_fd: int | None,
+    **flags: Any,
+) -> None:
     """Serve Amazon Bedrock as an OpenAI-compatible API."""
     loaded = read_settings(config, flags)
     settings = loaded.settings
     refuse_open_door(settings)
     aws, source = look_around(loaded)
-    if settings.workers > 1 and fd is None:
+    inherited = _inherited(fd, metrics_fd, line_fd)
+    if settings.workers > 1 and inherited is None:
         supervise(settings)
         return
     region, origin = choose_region(settings.region, loaded.environment, aws.region)
-    if fd is None:
+    if inherited is None:
         click.echo(f"region {region} (from {origin}); credentials: {source.detail}", err=True)
-    sockets = None if fd is None else [socket.socket(fileno=fd)]
-    run(loaded, aws, source_is_certain=source.certain, sockets=sockets, on_absent=_NO_SOURCE)
+    run(loaded, aws, source_is_certain=source.certain, inherited=inherited, on_absent=_NO_SOURCE)
+
+
+def _inherited(fd: int | None, metrics_fd: int | None, line_fd: int | None) -> Inherited | None:
+    if fd is None or line_fd is None:
+        return None
+    metrics = None if metrics_fd is None else socket.socket(fileno=metrics_fd)
+    return Inherited(socket.socket(fileno=fd), metrics, socket.socket(fileno=line_fd))
 
 
 def look_around(loaded: Loaded) -> tuple[AwsConfig, Source]:

@@ -3,6 +3,9 @@
 The parent opens the socket, starts the workers, replaces one that died within a second, and passes
 signals on: SIGTERM and SIGINT once (each worker drains by itself) and SIGHUP as it is (uvicorn's
 own supervisor would take it for a restart). One process is the default and the unit of scaling.
+
+Each worker has a place (1 to N) that its successor takes over, and a line to the parent, over which
+the figures of all become one page of metrics. A worker whose parent is gone leaves by itself.
 """
 
 import os
@@ -11,11 +14,14 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from types import FrameType
 
 import click
 
 from proxy.cli.options import stop
+from proxy.cli.sockets import address, listen
+from proxy.metrics.workers import Gathering
 from proxy.settings import Settings
 
 _PAUSE = 0.5
@@ -26,35 +32,35 @@ _SHORT = 3.0
 
 def supervise(settings: Settings) -> None:
     """Run ``settings.workers`` workers until a signal; returns when all have left."""
-    listener = _listen(settings.host, settings.port)
-    _Supervisor(settings.workers, listener).run()
+    listener = listen(settings.host, settings.port, "--port")
+    metrics = None
+    if settings.metrics_port is not None:
+        metrics = listen(settings.metrics_host, settings.metrics_port, "--metrics-port")
+        click.echo(f"metrics on {address(metrics)}/metrics", err=True)
+    _Supervisor(settings.workers, listener, metrics).run()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as fault:
-        raise stop(f"{host}:{port} cannot be listened on: {fault.strerror}") from None
-    listener.set_inheritable(True)
-    return listener
+@dataclass(frozen=True, slots=True)
+class _Started:
+    place: int
+    at: float
 
 
 class _Supervisor:
-    def __init__(self, count: int, listener: socket.socket) -> None:
+    def __init__(self, count: int, listener: socket.socket, metrics: socket.socket | None) -> None:
         self._count = count
         self._listener = listener
-        self._workers: dict[subprocess.Popen[bytes], float] = {}
+        self._metrics = metrics
+        self._gathering = Gathering()
+        self._workers: dict[subprocess.Popen[bytes], _Started] = {}
         self._leaving = False
         self._failures = 0
 
     def run(self) -> None:
         for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(one, self._pass_on)
-        host, port = self._listener.getsockname()[:2]
-        click.echo(f"listening on http://{host}:{port} with {self._count} workers", err=True)
+        url = address(self._listener)
+        click.echo(f"listening on {url} with {self._count} workers", err=True)
         while not self._leaving or self._workers:
             self._bury()
             while not self._leaving and len(self._workers) < self._count:
@@ -62,19 +68,30 @@ class _Supervisor:
             time.sleep(_PAUSE)
 
     def _start(self) -> None:
-        fd = self._listener.fileno()
-        arguments = [sys.executable, "-m", "proxy", *sys.argv[1:], "--fd", str(fd)]
-        self._workers[subprocess.Popen(arguments, pass_fds=(fd,))] = time.monotonic()
+        taken = {started.place for started in self._workers.values()}
+        place = next(one for one in range(1, self._count + 1) if one not in taken)
+        ours, theirs = socket.socketpair()
+        inherited = {"--fd": self._listener, "--line-fd": theirs}
+        if self._metrics is not None:
+            inherited["--metrics-fd"] = self._metrics
+        arguments = [sys.executable, "-m", "proxy", *sys.argv[1:]]
+        for flag, one in inherited.items():
+            arguments += [flag, str(one.fileno())]
+        fds = [one.fileno() for one in inherited.values()]
+        worker = subprocess.Popen(arguments, pass_fds=fds)
+        theirs.close()
+        self._workers[worker] = _Started(place, time.monotonic())
+        self._gathering.add(str(place), ours)
 
     def _bury(self) -> None:
-        for worker, since in tuple(self._workers.items()):
+        for worker, started in tuple(self._workers.items()):
             code = worker.poll()
             if code is None:
                 continue
             del self._workers[worker]
             if self._leaving:
                 continue
-            short = time.monotonic() - since < _SHORT
+            short = time.monotonic() - started.at < _SHORT
             self._failures = self._failures + 1 if short else 0
             click.echo(f"worker {worker.pid} ended with {code}; replacing it", err=True)
             if self._failures >= _GIVE_UP_AFTER:
