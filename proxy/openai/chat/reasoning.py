@@ -189,7 +189,8 @@ def _adaptive(ask: _Ask, barred: bool) -> ReasoningTranslation:
     if (thinking.get("type") == "between_tools" and always) or thinking.get("type") == "adaptive":
         mode = dict(thinking)
     if mode["type"] == "adaptive":
-        mode.setdefault("display", "omitted" if ask.wish.exclude else "summarized")
+        hidden = ask.wish.exclude or ask.off
+        mode.setdefault("display", "omitted" if hidden else "summarized")
     fields: dict[str, Json] = {"thinking": mode}
     if effort is not None:
         fields["output_config"] = {"effort": effort}

@@ -118,7 +118,7 @@ def _by_tool(
     choice: dict[str, Json] = {"tool": {"name": name}} if "tool" in choices else {"any": {}}
     notes.tell("response_format:emulated")
     return FormatTranslation(
-        with_answer_tool(tools, spec, choice, alone=not own_tools),
+        with_answer_tool(tools, spec, choice, alone=not own_tools and "any" in choice),
         json_tool=name,
         json_mode="tool",
     )

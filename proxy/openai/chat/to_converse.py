@@ -76,7 +76,7 @@ def translate(request: ChatRequest, model: Model, options: Options) -> Translati
         plan=plan,
         notes=notes.tokens(),
         choices=request.n,
-        again=None if plan.offered is None else _ask_again(body, traits),
+        again=None if plan.offered is None or pieces.tools.forced else _ask_again(body, traits),
     )
 
 

@@ -126,7 +126,7 @@ class _Cleaner:
                 out[key] = [self._node(entry, depth + 1, within, top=True) for entry in value]
             else:
                 self._keyword(out, key, value, depth, within)
-        return _modern(out)
+        return _modern(out, schema)
 
     def _keyword(
         self, out: Schema, key: str, value: Json, depth: int, within: tuple[str, ...]
@@ -164,7 +164,7 @@ class _Cleaner:
         elif key == "type" and not _is_type(value):
             self._note("dropped", "The schema names a type that JSON does not have.")
         elif key == "required":
-            if isinstance(value, list):  # draft 3 wrote a boolean into the property itself
+            if isinstance(value, list):  # a boolean is draft 3's, see _modern
                 out[key] = [name for name in value if isinstance(name, str)]
         else:
             out[key] = value
@@ -198,8 +198,17 @@ class _Cleaner:
         self._notes.add(f"tools.parameters:{what}", self._path, message)
 
 
-def _modern(schema: Schema) -> Schema:
-    """Draft-4 boolean bounds in today's words."""
+def _modern(schema: Schema, before: Mapping[str, Json]) -> Schema:
+    """Draft-4 bounds and draft-3 ``required``, booleans both, in today's words."""
+    properties = before.get("properties")
+    if isinstance(properties, Mapping):
+        needed = [
+            name
+            for name, one in properties.items()
+            if isinstance(one, Mapping) and one.get("required") is True
+        ]
+        if needed:
+            schema["required"] = list(dict.fromkeys([*schema.get("required", ()), *needed]))
     for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         flag = schema.get(exclusive)
         if isinstance(flag, bool):

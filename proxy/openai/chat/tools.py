@@ -125,7 +125,10 @@ def without_choice(tools: ToolTranslation) -> ToolTranslation:
 def with_answer_tool(
     tools: ToolTranslation, spec: dict[str, Json], choice: dict[str, Json], *, alone: bool
 ) -> ToolTranslation:
-    """The same tools and one more, whose input will be the answer; ``alone``: only that one."""
+    """The same tools and one more, whose input will be the answer; ``alone``: only that one.
+
+    Where no other may be called (``offered`` is empty) a hint to answer in text would mislead.
+    """
     name = spec["toolSpec"]["name"]
     before = [] if tools.config is None or alone else tools.config["tools"]
     return replace(
@@ -133,7 +136,7 @@ def with_answer_tool(
         config={"tools": [*before, spec], "toolChoice": choice},
         offered=None if tools.offered is None else tools.offered | {name},
         fields=_redialled(tools, choice),
-        system_hint=None if alone else tools.system_hint,
+        system_hint=tools.system_hint if tools.offered else None,
         forced=True,
     )
 

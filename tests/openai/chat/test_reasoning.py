@@ -191,7 +191,7 @@ def test_opus_45_has_an_effort_beside_its_budget() -> None:
         (OPUS_48, "xhigh", "xhigh", ()),
         (OPUS_48, "max", "xhigh", ("reasoning_effort:clamped",)),
         (OPUS_5, "max", "max", ()),
-        (SONNET_55, "none", "low", ("reasoning_effort:clamped",)),
+        (SONNET_55, "high", "high", ()),
     ],
 )
 def test_adaptive_efforts(traits: Traits, effort: str, sent: str, noted: tuple[str, ...]) -> None:
@@ -207,6 +207,15 @@ def test_adaptive_off() -> None:
     told, noted = applied(ask("none"), OPUS_48)
     assert told.fields == {"thinking": {"type": "disabled"}}
     assert (told.on, noted) == (False, ())
+
+
+def test_what_cannot_be_off_is_low_and_hidden() -> None:
+    told, noted = applied(ask("none"), SONNET_55)
+    assert told.fields == {
+        "thinking": {"type": "adaptive", "display": "omitted"},
+        "output_config": {"effort": "low"},
+    }
+    assert noted == ("reasoning_effort:clamped",)
 
 
 def test_adaptive_hidden() -> None:

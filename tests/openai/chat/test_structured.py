@@ -135,11 +135,14 @@ def test_the_answer_tool_takes_no_name_of_theirs() -> None:
     assert form.json_tool not in form.tools.names.to_client
 
 
-def test_no_more_calls_and_a_schema() -> None:
-    """The history's tools give way: the one call that is wanted is the answer."""
+@pytest.mark.parametrize(
+    ("traits", "left"), [(SONNET_4, ["a", "city"]), (NOVA, ["a", "city"]), (MISTRAL, ["city"])]
+)
+def test_no_more_calls_and_a_schema(traits: Traits, left: list[str]) -> None:
+    """The one call that is wanted is the answer; the history's tools stay if it can be named."""
     request = ask(SCHEMA, TOOL, tool_choice=ToolChoice("none"))
-    form, _ = applied(request, SONNET_4, (HistoryCall("a", {}),))
-    assert names(form) == ["city"]
+    form, _ = applied(request, traits, (HistoryCall("a", {}),))
+    assert names(form) == left
     assert form.tools.offered == {"city"}
     assert form.tools.system_hint is None
 

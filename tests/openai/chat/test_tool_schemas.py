@@ -80,6 +80,7 @@ REPAIRS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
                 "a": {"type": "number", "exclusiveMinimum": 1},
                 "b": {"type": "number", "maximum": 9},
             },
+            "required": ["a"],
         },
         [],
     ),
