@@ -10,7 +10,7 @@ collector of its own, and what all of them share (usage, the end) is rendered on
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from proxy.catalog.model import Model
 from proxy.converse.types import ConverseRequest, Event, Operation, Usage
@@ -69,16 +69,25 @@ class Stamp:
     model: str
 
 
+class Keepsake(NamedTuple):
+    """What an answer asks to be remembered for the next request: opaque, but for its key."""
+
+    key: str
+    value: bytes
+
+
 class Encoder(Protocol):
     """Events of one call to bytes of the client's stream.
 
     ``usage``, ``finish`` and ``content`` tell the metrics what has passed so far: token counts as
     Bedrock gave them, the client API's finish word, whether any content (not just a role) went out.
+    ``keepsake`` is set at the answer's end, and before the bytes of that end are given out.
     """
 
     usage: Usage | None
     finish: str | None
     content: bool
+    keepsake: Keepsake | None
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """Bytes for these events, ``b""`` if none are due. Raises ``ProxyError`` for an answer that
@@ -104,6 +113,7 @@ class Collector(Protocol):
     usage: Usage | None
     finish: str | None
     content: bool
+    keepsake: Keepsake | None
 
     def add(self, events: Sequence[Event]) -> None:
         """Take these events in. Raises ``ProxyError`` as ``Encoder.encode`` does."""
@@ -118,6 +128,10 @@ class Dialect:
     """The metrics' ``endpoint`` label."""
     parse: Callable[[bytes, Mapping[str, str]], Request]
     """Body and (lower-case) headers to a checked request. ``ProxyError`` names the fault."""
+    lacking: Callable[[Any, Model], Sequence[str]]
+    """The keys of keepsakes that this request's client should have sent back, and did not."""
+    restored: Callable[[Any, Model, Mapping[str, bytes]], Any]
+    """The request with those that were found, by key."""
     translate: Callable[[Any, Model, Options], Translation]
     encoder: Callable[[Translation, Stamp, int], Encoder]
     """For the choice with this index."""

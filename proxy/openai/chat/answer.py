@@ -18,6 +18,7 @@ from typing import Final
 
 from proxy.converse.exceptions import protocol_fault
 from proxy.converse.types import Event, Json, Usage
+from proxy.dialect import Keepsake
 from proxy.errors import ProxyError
 from proxy.openai.chat.annotations import Citations
 from proxy.openai.chat.attachments import Attachment
@@ -37,13 +38,14 @@ _CONTENT: Final = -2  # the call whose input is the answer's content
 class Answer(ABC):
     """The state of one choice. ``completion_id`` is the answer's id as the client sees it.
 
-    ``usage``, ``finish`` and ``content`` are what ``proxy.dialect.Encoder`` and ``Collector`` show.
+    ``usage``, ``finish``, ``content`` and ``keepsake`` are as ``proxy.dialect.Encoder`` says.
     """
 
     def __init__(self, plan: Plan, completion_id: str) -> None:
         self.usage: Usage | None = None
         self.finish: str | None = None
         self.content = False
+        self.keepsake: Keepsake | None = None
         self.plan: Final = plan
         self.completion_id: Final = completion_id
         self.call_ids: list[str] = []
@@ -264,7 +266,9 @@ class Answer(ABC):
         self._unfilled.add(ordinal)
         self.call_ids.append(client_id(use["toolUseId"]))
         self.content = True
-        self.put_call(ordinal, self.call_ids[-1], plan.tool_names.get(name, name))
+        client_name = plan.tool_names.get(name, name)
+        self.thoughts.called(self.call_ids[-1], client_name)
+        self.put_call(ordinal, self.call_ids[-1], client_name)
 
     def _input_delta(self, index: int, delta: Mapping[str, Json]) -> None:
         fragment = delta["input"]
@@ -275,6 +279,7 @@ class Answer(ABC):
         if ordinal == _CONTENT:
             self._pass(self._prose.answer(fragment))
         else:
+            self.thoughts.argued(ordinal, fragment)
             self.put_arguments(ordinal, fragment)
 
     def _close_call(self, ordinal: int) -> None:
@@ -326,14 +331,10 @@ class Answer(ABC):
         if self.thoughts.blocks and self._prose.stopped is None:
             legacy = self.plan.legacy_functions
             owner = self.call_ids[0] if self.call_ids and not legacy else self.completion_id
-            self._put_entry(
-                "reasoning_details",
-                {
-                    "type": "reasoning.encrypted",
-                    "id": owner,
-                    "data": pack(self.thoughts.blocks, self.plan.family),
-                },
-            )
+            packed = pack(self.thoughts.blocks, self.plan.family)
+            self.keepsake = None if legacy else self.thoughts.keepsake(packed)
+            entry = {"type": "reasoning.encrypted", "id": owner, "data": packed}
+            self._put_entry("reasoning_details", entry)
 
     def _metadata_event(self, body: Mapping[str, Json]) -> None:
         self.metadata = body

@@ -7,6 +7,7 @@ from typing import Final
 
 from proxy.dialect import Dialect
 from proxy.openai.chat.from_converse import ChatCollector, ChatEncoder, end, render
+from proxy.openai.chat.recollection import lacking, restored
 from proxy.openai.chat.request import parse_request
 from proxy.openai.chat.to_converse import translate
 from proxy.openai.errors import error_body, error_event
@@ -14,6 +15,8 @@ from proxy.openai.errors import error_body, error_event
 CHAT: Final = Dialect(
     name="chat",
     parse=parse_request,
+    lacking=lacking,
+    restored=restored,
     translate=translate,
     encoder=ChatEncoder,
     end=end,

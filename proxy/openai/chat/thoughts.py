@@ -6,7 +6,9 @@ pass untouched (a redacted block decodes to text that is base64 itself: recorded
 """
 
 from proxy.converse.types import Json
+from proxy.dialect import Keepsake
 from proxy.openai.chat.blobs import join_blobs
+from proxy.openai.chat.recollection import Called, keepsake
 
 
 class Thoughts:
@@ -16,6 +18,7 @@ class Thoughts:
     def __init__(self) -> None:
         self.open: int | None = None
         self.blocks: list[dict[str, Json]] = []
+        self._calls: list[tuple[str, str, list[str]]] = []
         self._parts: dict[str, list[str]] = {"text": [], "signature": [], "redactedContent": []}
 
     def add(self, index: int, member: str, value: str) -> None:
@@ -38,3 +41,15 @@ class Thoughts:
         for part in self._parts.values():
             part.clear()
         self.open = None
+
+    def called(self, id: str, name: str) -> None:
+        """The client was passed this call, spelled so."""
+        self._calls.append((id, name, []))
+
+    def argued(self, ordinal: int, fragment: str) -> None:
+        self._calls[ordinal][2].append(fragment)
+
+    def keepsake(self, packed: str) -> Keepsake | None:
+        """The blocks, packed, as what leads to the calls made; ``None`` if none was."""
+        calls = [Called(id, name, "".join(parts)) for id, name, parts in self._calls]
+        return keepsake(calls, packed) if calls else None
