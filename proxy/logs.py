@@ -1,13 +1,18 @@
 """One line per request on stderr: JSON, or text on a terminal.
 
 Written once, when an answer has ended, from the same record as the metrics. Never a prompt, an
-answer, a key or a URL with a query. Everything else the house says goes through the standard
-logger ``bedrock_openai_proxy``.
+answer, a key or a URL with a query; nor the message of an unforeseen exception (it may quote what
+it choked on), unless the level is ``debug``. What failed on our side of the wire is a warning, the
+rest is information. Everything else the house says goes through the standard logger
+``bedrock_openai_proxy``; what libraries warn of comes in the same form.
 """
 
+import json
 import logging
+import re
 import sys
 import time
+import traceback
 from typing import Final, Literal
 
 import orjson
@@ -16,6 +21,10 @@ from proxy.metrics import Record
 
 NAME: Final = "bedrock_openai_proxy"
 logger: Final = logging.getLogger(NAME)
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LONGEST: Final = 200
+"""Characters of a name that a client sent."""
 
 
 class _JsonLine(logging.Formatter):
@@ -29,9 +38,12 @@ class _JsonLine(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= getattr(record, "fields", {})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = _traced(record.exc_info[1])
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # text that is no Unicode
+            return json.dumps(line, default=str)
 
 
 class _TextLine(logging.Formatter):
@@ -40,51 +52,86 @@ class _TextLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", {})
         shown = " ".join(
-            f"{key}={value}" for key, value in fields.items() if value not in ("", None)
+            f"{key}={_text(value)}" for key, value in fields.items() if value not in ("", None, [])
         )
         stamp = time.strftime("%H:%M:%S", time.localtime(record.created))
-        line = f"{stamp} {record.levelname.lower():7} {record.getMessage()} {shown}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        message = _plain(record.getMessage())
+        line = f"{stamp} {record.levelname.lower():7} {message} {shown}".rstrip()
+        if record.exc_info and record.exc_info[1] is not None:
+            return f"{line}\n{_traced(record.exc_info[1])}"
+        return line
 
 
 def configure(level: str, style: Literal["auto", "json", "text"] | str) -> None:
-    """Send the house's log, and the server's errors, to stderr."""
+    """Send the house's log, and what libraries warn of, to stderr."""
     text = style == "text" or (style == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_TextLine() if text else _JsonLine())
-    for name in (NAME, "uvicorn.error"):
-        one = logging.getLogger(name)
-        one.handlers = [handler]
-        one.propagate = False
-        one.setLevel(level.upper() if name == NAME else logging.WARNING)
+    logging.getLogger().handlers = [handler]
+    logging.getLogger().setLevel(logging.WARNING)
+    for name in (NAME, "proxy"):
+        logging.getLogger(name).setLevel(level.upper())
+    quiet = max(logging.WARNING, logging.getLogger(NAME).level)
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).setLevel(quiet)
 
 
-def request_line(record: Record, request_id: str, asked: str, used: str) -> None:
-    """Log one ended request. ``asked`` is the client's model name, ``used`` what was called."""
-    if not logger.isEnabledFor(logging.INFO):
+def request_line(record: Record, asked: str, called: str) -> None:
+    """Log one ended request. ``asked`` is the client's model name, ``called`` what it became.
+
+    Neither may show an account: whoever calls has masked them.
+    """
+    level = logging.WARNING if record.status >= 500 or record.in_band else logging.INFO
+    if not logger.isEnabledFor(level):
         return
     ttft = record.first_content - record.began if record.first_content else None
-    logger.info(
-        "request",
-        extra={
-            "fields": {
-                "request_id": request_id,
-                "upstream_id": record.upstream_id,
-                "endpoint": record.endpoint,
-                "model": asked[:200],
-                "called": used,
-                "stream": record.stream,
-                "status": record.status,
-                "code": record.code,
-                "finish": record.finish,
-                "ttft_ms": None if ttft is None else round(ttft * 1000, 1),
-                "duration_ms": round((record.ended - record.began) * 1000, 1),
-                "input_tokens": record.input_tokens,
-                "output_tokens": record.output_tokens,
-                "cache_read_tokens": record.cache_read_tokens,
-                "cache_write_tokens": record.cache_write_tokens,
-                "notes": list(record.notes),
-                "retries": record.retries,
-            }
-        },
-    )
+    fields = {
+        "request_id": record.request_id,
+        "trace_id": record.trace_id or None,
+        "upstream_id": record.upstream_id,
+        "key": record.key or None,
+        "endpoint": record.endpoint,
+        "model": asked[:_LONGEST],
+        "called": called,
+        "region": record.region,
+        "stream": record.stream,
+        "status": record.status,
+        "code": record.code,
+        "in_band": record.in_band or None,
+        "disconnect": record.disconnect,
+        "finish": record.finish,
+        "ttft_ms": None if ttft is None else round(ttft * 1000, 1),
+        "duration_ms": round((record.ended - record.began) * 1000, 1),
+        "input_tokens": record.input_tokens,
+        "output_tokens": record.output_tokens,
+        "cache_read_tokens": record.cache_read_tokens,
+        "cache_write_tokens": record.cache_write_tokens,
+        "notes": list(record.notes),
+        "retries": record.retries,
+    }
+    logger.log(level, "request", extra={"fields": fields})
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return _plain(str(value))
+
+
+def _plain(text: str) -> str:
+    """``text`` without what could end its line or move the terminal's cursor."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _traced(fault: BaseException) -> str:
+    """Where an exception came from, and from which others; with its message only at ``debug``."""
+    found = traceback.TracebackException.from_exception(fault)
+    if logger.isEnabledFor(logging.DEBUG):
+        return "".join(found.format()).rstrip()
+    parts: list[str] = []
+    one: traceback.TracebackException | None = found
+    while one is not None:
+        name = getattr(one.exc_type, "__qualname__", "exception")
+        parts.append("".join(one.stack.format()) + name)
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return "\n".join(reversed(parts))

@@ -156,6 +156,8 @@ class Upstream:
         record.region = target.region
         while True:
             request = build_request("POST", url, call.body, payload_hash)
+            if record.passed:
+                request.headers.update(record.passed)
             try:
                 answer = await self._attempt(call, request, transport, target.region, record)
             except ProxyError as error:

@@ -18,6 +18,7 @@ from proxy.cli.sockets import Inherited, address, listen
 from proxy.metrics.workers import Link
 from proxy.server import Server, SideDoor, configure, raise_descriptor_limit
 from proxy.settings import Loaded
+from proxy.tracing import ExtraMissing
 
 _ABSENT_WITHIN = 4.0
 """Seconds that uncertain sources (instance metadata) get to turn out empty before we listen."""
@@ -38,7 +39,10 @@ def run(
     logs.configure(settings.log_level, settings.log_format)
     raise_descriptor_limit()
     link = None if inherited is None else Link(inherited.line)
-    house = build(loaded, aws, mode=mode, page=None if link is None else link.page)
+    try:
+        house = build(loaded, aws, mode=mode, page=None if link is None else link.page)
+    except ExtraMissing as fault:
+        raise stop(str(fault)) from None
     side = _side_door(house, inherited)
     config = configure(house.asgi, settings.host, settings.port, settings.drain_timeout)
     server = Server(
@@ -110,6 +114,6 @@ async def _joined(link: Link | None, house: House, server: Server) -> AsyncItera
 
 async def _absent(house: House) -> bool:
     """Whether every source was asked in time and none had credentials."""
-    if house.credentials is None:
+    if house.account.credentials is None:
         return False
-    return (await house.credentials.settled(_ABSENT_WITHIN)).absent
+    return (await house.account.credentials.settled(_ABSENT_WITHIN)).absent

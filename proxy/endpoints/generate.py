@@ -10,7 +10,7 @@ import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import monotonic, time
 from typing import Any, Final, Protocol, TypeVar
 
@@ -18,6 +18,7 @@ import orjson
 
 from proxy.bedrock.upstream import Answer, Call, Upstream
 from proxy.catalog.model import Model
+from proxy.converse.masking import mask
 from proxy.dialect import Collector, Dialect, Encoder, Options, Request, Stamp, Translation
 from proxy.endpoints.body import headers_of, judge_head, read_body
 from proxy.endpoints.gate import Gate
@@ -25,6 +26,7 @@ from proxy.errors import ProxyError
 from proxy.logs import logger, request_line
 from proxy.metrics import Metrics, Record
 from proxy.relay import FAREWELL, Client, ClientGone, Exchange, Limits, Opener, Receive, Send, gone
+from proxy.tracing import PassOn, Trace, Tracing
 
 _OFF_LOOP: Final = 200_000
 """Bodies above this many bytes are parsed and translated in a thread, so that streams go on."""
@@ -56,6 +58,7 @@ class Shop:
     max_body: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Sent with every answer."""
+    tracing: Tracing = field(default_factory=PassOn)
 
 
 class Generate:
@@ -71,12 +74,15 @@ class Generate:
         request_id = scope.get("state", {}).get("request_id") or new_request_id()
         record.request_id = request_id
         client = Client(receive, send, [(b"x-request-id", request_id.encode()), *shop.headers])
-        asked = _Asked()
+        record.key = getattr(scope.get("state", {}).get("tenant"), "name", "")
+        asked = _Asked(PassOn())
         in_flight = shop.metrics.requests_in_flight.labels(self._dialect.name)
         in_flight.inc()
+        headers = headers_of(scope)
+        asked.trace = shop.tracing.begin(headers, record)
         try:
             with shop.gate.admitted():
-                await self._serve(headers_of(scope), client, receive, record, asked)
+                await self._serve(headers, client, receive, record, asked)
         except ClientGone:
             gone(record)
         except ProxyError as error:
@@ -90,7 +96,8 @@ class Generate:
             in_flight.dec()
             record.ended = monotonic()
             shop.metrics.finish(record)
-            request_line(record, request_id, asked.name, asked.used)
+            asked.trace.end(scope["path"])
+            request_line(record, mask(asked.name), mask(asked.used))
 
     async def _serve(
         self,
@@ -116,7 +123,8 @@ class Generate:
             del body
             asked.name, record.stream = request.model, request.stream
             model = await shop.resolver.resolve(request.model)
-            asked.used, record.model = model.id, shop.metrics.model(model.label)
+            record.model = shop.metrics.model(model.label)
+            asked.used = record.model if model.id.startswith("arn:") else model.id
             record.price = _price(model)
             shop.metrics.begin(record)
             translation: Translation = await _run(
@@ -131,6 +139,7 @@ class Generate:
         limits = shop.limits
         if not request.stream:
             limits = replace(limits, total=min(limits.total, _own_deadline(headers)))
+        asked.trace.calling(asked.used)
         exchange = Exchange(client, limits, record)
         stamp = Stamp(uuid.uuid4().hex, int(time()), model.name)
         with shop.gate.running(exchange):
@@ -231,8 +240,9 @@ class Generate:
 
 @dataclass(slots=True)
 class _Asked:
-    """For the log: the client's model name, and what it became."""
+    """For the log: the client's model name, and what it became; and the request's trace."""
 
+    trace: Trace
     name: str = ""
     used: str = ""
 

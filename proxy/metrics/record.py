@@ -55,6 +55,8 @@ class Record:
     retries: int = 0
     region: str | None = None
     upstream_id: str | None = None
+    passed: Mapping[str, str] | None = None
+    """Headers that go on to Bedrock, unsigned: those of a trace."""
     gaps: list[int] = field(default_factory=lambda: [0] * (len(PACE_EDGES) + 1))
     """How many gaps between writes of content fell into each bucket of ``PACE_EDGES``."""
 
