@@ -25,8 +25,8 @@ HEAD_BYTES: Final = 64 * 1024
 BODY_SECONDS: Final = 30.0
 BODY_RATE: Final = 64 * 1024
 """Slowest pace of a body, in bytes per second, beyond ``BODY_SECONDS``."""
-KEEP_ALIVE: Final = 75
-"""Seconds an idle connection is kept: above a load balancer's idle time (60 s on an ALB)."""
+IDLE_SECONDS: Final = 75.0
+"""How long an idle connection is kept: above a load balancer's idle time (60 s on an ALB)."""
 _REFUSED: Final = (
     b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":%b}}'
 )
@@ -179,8 +179,14 @@ class SideDoor:
         await self._server.shutdown([self._listener])
 
 
-def configure(app: Any, host: str, port: int, drain_timeout: float) -> uvicorn.Config:
-    """uvicorn's configuration for this house; ``drain_timeout`` in seconds."""
+def configure(
+    app: Any, host: str, port: int, drain_timeout: float, idle_timeout: float = IDLE_SECONDS
+) -> uvicorn.Config:
+    """uvicorn's configuration for this house; the times in seconds.
+
+    A balancer that keeps a connection longer than ``idle_timeout`` meets a closed one now and then,
+    and answers 502 for it.
+    """
     return uvicorn.Config(
         app,
         host=host,
@@ -192,7 +198,7 @@ def configure(app: Any, host: str, port: int, drain_timeout: float) -> uvicorn.C
         access_log=False,
         server_header=False,
         backlog=2048,
-        timeout_keep_alive=KEEP_ALIVE,
+        timeout_keep_alive=int(idle_timeout),
         # The drain ends every answer by itself; this is only the net below it.
         timeout_graceful_shutdown=int(drain_timeout) + 8,
     )

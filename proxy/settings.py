@@ -80,6 +80,9 @@ class Settings:
     heartbeat_interval: float = _setting(20.0, "silence before an empty chunk is sent", low=0.01)
     drain_timeout: float = _setting(30.0, "how long streams may finish after SIGTERM", low=0)
     pre_stop: float = _setting(0.0, "how long to keep listening after SIGTERM", low=0)
+    idle_timeout: float = _setting(
+        75.0, "how long an idle connection is kept; more than a load balancer keeps it", low=1
+    )
     enabled: bool | None = _setting(
         None, "list models from AWS; unset: when AWS credentials are found", table=DISCOVERY
     )

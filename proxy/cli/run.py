@@ -44,7 +44,13 @@ def run(
     except ExtraMissing as fault:
         raise stop(str(fault)) from None
     side = _side_door(house, inherited)
-    config = configure(house.asgi, settings.host, settings.port, settings.drain_timeout)
+    config = configure(
+        house.asgi,
+        settings.host,
+        settings.port,
+        settings.drain_timeout,
+        settings.idle_timeout,
+    )
     server = Server(
         config,
         leave=house.leave,
