@@ -15,9 +15,6 @@ from typing import Any, Final
 
 import httpx
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from proxy import __version__
@@ -27,20 +24,19 @@ from proxy.bedrock.chain import Chain
 from proxy.bedrock.credentials import Authorizer, Credentials, SigV4, State
 from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.engine import open_engine
-from proxy.bedrock.paths import query_string
-from proxy.bedrock.regions import AwsConfig, Service, choose_region, endpoint
+from proxy.bedrock.regions import AwsConfig, choose_region, endpoint
 from proxy.bedrock.retries import Budget
 from proxy.bedrock.sources import bearer_key
-from proxy.bedrock.transport import SignedTransport, build_request, read_whole
-from proxy.bedrock.upstream import Target, Upstream
+from proxy.bedrock.targets import Targets
+from proxy.bedrock.upstream import Upstream
 from proxy.bedrock.worker import Worker
 from proxy.catalog.entries import Options as CatalogOptions
 from proxy.dialect import Options
+from proxy.endpoints.faults import fault_handlers
 from proxy.endpoints.gate import Gate
-from proxy.endpoints.generate import Generate, Shop, unforeseen
+from proxy.endpoints.generate import Generate, Shop
 from proxy.endpoints.models import list_models, one_model
 from proxy.endpoints.ops import healthz, metrics_page, readyz
-from proxy.errors import ProxyError, invalid
 from proxy.logs import logger
 from proxy.metrics import Metrics
 from proxy.metrics.lag import LoopLag
@@ -50,6 +46,7 @@ from proxy.openai.errors import error_body
 from proxy.openai.models import render_list, render_one
 from proxy.relay import Limits
 from proxy.settings import Loaded, Settings
+from proxy.tracing import PassOn, open_spans
 
 PREFIXES: Final = ("/v1", "", "/api/v1", "/openai/v1")
 _LISTING_LIMIT: Final = 32_000_000
@@ -65,13 +62,8 @@ class House:
     asgi: Guard
     gate: Gate
     metrics: Metrics
-    discovery: Discovery
+    account: "Account"
     settings: Settings
-    region: str
-    state: Callable[[], State]
-    credentials: Credentials | None
-    close: Callable[[], Awaitable[None]]
-    """Ends what the lifespan started; for a house that was never served."""
     side: Starlette | None
     """What the metrics port serves, where there is one."""
 
@@ -99,60 +91,23 @@ def build(
     """Join the parts. ``engine`` replaces the network (a test's ``httpx.MockTransport``), ``page``
     gives the metrics of several workers."""
     settings, environment = loaded.settings, loaded.environment
-    region, _ = choose_region(settings.region, environment, aws.region)
     metrics = Metrics(
         version=__version__, mode=mode, stream_limit=settings.max_streams,
         key_label=settings.metrics_key_label,
     )  # fmt: skip
-    lag = LoopLag(metrics.loop_lag.observe)
-    worker = Worker()
-    credentials, authorizer_for = _authorizers(environment, region, worker, metrics)
-    host = httpx.URL(endpoint("bedrock-runtime", region)).host
-    pooled = engine or open_engine(environment, host, keep=256)
-    fresh = engine or open_engine(environment, host, keep=0)
-    targets = _Targets(region, aws, pooled, fresh, authorizer_for)
-    discovery = _discovery(settings, region, targets, metrics, credentials)
+    account = _open_account(settings, environment, aws, engine, metrics)
     gate = Gate(metrics, settings.max_streams, max(256_000_000, 8 * _max_body(settings)))
-    state = authorizer_for(region).state
-    shop = Shop(
-        upstream=Upstream(targets, metrics, Budget(time.monotonic), settings.first_byte_timeout),
-        resolver=discovery,
-        nearest=lambda name: discovery.snapshot.nearest(name),
-        options=_options(settings),
-        limits=_limits(settings),
-        gate=gate,
-        metrics=metrics,
-        max_body=_max_body(settings),
-        headers=((b"x-bedrock-proxy-mode", b"simulator"),) if mode == "simulator" else (),
-    )
-
-    async def close() -> None:
-        lag.stop()
-        await discovery.close()
-        if credentials is not None:
-            await credentials.close()
-        worker.close()
-        await pooled.aclose()
-        await fresh.aclose()
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        if credentials is not None:
-            credentials.start()
-        discovery.start()
-        lag.start()
-        try:
-            yield {}
-        finally:
-            await close()
-
-    report = _report(mode, region, state, discovery)
+    report = _report(mode, account)
     health, figures = _operator_routes(gate, report, page or metrics.page)
     beside = settings.metrics_port is not None
     app = Starlette(
-        routes=[*_routes(shop, discovery), *health, *(() if beside else figures)],
-        exception_handlers={HTTPException: _http_fault, ProxyError: _fault, Exception: _unforeseen},
-        lifespan=lifespan,
+        routes=[
+            *_routes(_shop(settings, account, metrics, gate, mode), account.discovery),
+            *health,
+            *(() if beside else figures),
+        ],
+        exception_handlers=fault_handlers(error_body),
+        lifespan=_lifespan(account, LoopLag(metrics.loop_lag.observe)),
     )
     app.router.redirect_slashes = False
     guard = Guard(
@@ -163,7 +118,83 @@ def build(
         render=error_body,
     )
     side = Starlette(routes=[*health, *figures]) if beside else None
-    return House(guard, gate, metrics, discovery, settings, region, state, credentials, close, side)
+    return House(guard, gate, metrics, account, settings, side)
+
+
+def _lifespan(account: "Account", lag: LoopLag) -> Callable[[Starlette], Any]:
+    """What runs while the house is served."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        account.start()
+        lag.start()
+        try:
+            yield {}
+        finally:
+            lag.stop()
+            await account.close()
+
+    return lifespan
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Our side of AWS: who we are there, where calls go, what can be called."""
+
+    region: str
+    targets: Targets
+    discovery: Discovery
+    state: Callable[[], State]
+    credentials: Credentials | None
+    worker: Worker
+
+    def start(self) -> None:
+        """Begin to resolve and to list; returns at once."""
+        if self.credentials is not None:
+            self.credentials.start()
+        self.discovery.start()
+
+    async def close(self) -> None:
+        await self.discovery.close()
+        if self.credentials is not None:
+            await self.credentials.close()
+        self.worker.close()
+        await self.targets.close()
+
+
+def _open_account(
+    settings: Settings,
+    environment: Mapping[str, str],
+    aws: AwsConfig,
+    engine: httpx.AsyncBaseTransport | None,
+    metrics: Metrics,
+) -> Account:
+    region, _ = choose_region(settings.region, environment, aws.region)
+    worker = Worker()
+    credentials, authorizer_for = _authorizers(environment, region, worker, metrics)
+    host = httpx.URL(endpoint("bedrock-runtime", region)).host
+    pooled = engine or open_engine(environment, host, keep=256)
+    fresh = engine or open_engine(environment, host, keep=0)
+    targets = Targets(region, aws, pooled, fresh, authorizer_for)
+    discovery = _discovery(settings, region, targets, metrics, credentials)
+    return Account(region, targets, discovery, authorizer_for(region).state, credentials, worker)
+
+
+def _shop(settings: Settings, account: Account, metrics: Metrics, gate: Gate, mode: str) -> Shop:
+    discovery = account.discovery
+    budget = Budget(time.monotonic)
+    return Shop(
+        upstream=Upstream(account.targets, metrics, budget, settings.first_byte_timeout),
+        resolver=discovery,
+        nearest=lambda name: discovery.snapshot.nearest(name),
+        options=_options(settings),
+        limits=_limits(settings),
+        gate=gate,
+        metrics=metrics,
+        max_body=_max_body(settings),
+        tracing=open_spans(__version__) if settings.tracing else PassOn(),
+        headers=((b"x-bedrock-proxy-mode", b"simulator"),) if mode == "simulator" else (),
+    )
 
 
 def _routes(shop: Shop, discovery: Discovery) -> Sequence[Route]:
@@ -188,53 +219,6 @@ def _operator_routes(
     return health, (Route("/metrics", metrics_page(page), methods=["GET"]),)
 
 
-class _Targets:
-    """A ``Target`` per region, built when first asked for; and the control plane beside it."""
-
-    def __init__(
-        self,
-        region: str,
-        aws: AwsConfig,
-        pooled: httpx.AsyncBaseTransport,
-        fresh: httpx.AsyncBaseTransport,
-        authorizer_for: Callable[[str], Authorizer],
-    ) -> None:
-        self._region = region
-        self._aws = aws
-        self._pooled = pooled
-        self._fresh = fresh
-        self._authorizer_for = authorizer_for
-        self._known: dict[str, Target] = {}
-
-    def __call__(self, region: str | None) -> Target:
-        region = region or self._region
-        target = self._known.get(region)
-        if target is None:
-            authorizer = self._authorizer_for(region)
-            target = self._known[region] = Target(
-                region,
-                self._base("bedrock-runtime", region),
-                SignedTransport(self._pooled, authorizer),
-                SignedTransport(self._fresh, authorizer),
-            )
-        return target
-
-    async def list(
-        self, region: str, path: str, query: Mapping[str, str]
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """One signed GET of the control plane: status, headers in lower case, body."""
-        url = httpx.URL(self._base("bedrock", region) + path)
-        if query:
-            url = url.copy_with(query=query_string(query).encode())
-        response = await self(region).transport.handle_async_request(build_request("GET", url))
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return response.status_code, headers, await read_whole(response, _LISTING_LIMIT)
-
-    def _base(self, service: Service, region: str) -> str:
-        configured = self._aws.endpoints.get(service)
-        return configured or endpoint(service, region, self._aws.fips, self._aws.dualstack)
-
-
 def _authorizers(
     environment: Mapping[str, str], region: str, worker: Worker, metrics: Metrics
 ) -> tuple[Credentials | None, Callable[[str], Authorizer]]:
@@ -253,7 +237,7 @@ def _authorizers(
 def _discovery(
     settings: Settings,
     region: str,
-    targets: "_Targets",
+    targets: Targets,
     metrics: Metrics,
     credentials: Credentials | None,
 ) -> Discovery:
@@ -297,46 +281,17 @@ def _max_body(settings: Settings) -> int:
     return int(settings.max_body_mb * 1_000_000)
 
 
-def _report(
-    mode: str, region: str, state: Callable[[], State], discovery: Discovery
-) -> Callable[[], tuple[bool, Mapping[str, object]]]:
+def _report(mode: str, account: Account) -> Callable[[], tuple[bool, Mapping[str, object]]]:
     """What readiness tells."""
 
     def report() -> tuple[bool, Mapping[str, object]]:
-        now = state()
+        now = account.state()
         credentials = {"mode": now.mode, "source": now.source, "ok": now.ok, "error": now.error}
-        listed = discovery.state()
+        listed = account.discovery.state()
         catalog = {"enabled": listed.enabled, "models": listed.models, "at": listed.at,
                    "failed": listed.failed}  # fmt: skip
         return now.ok, {
-            "mode": mode, "region": region, "credentials": credentials, "catalog": catalog,
+            "mode": mode, "region": account.region, "credentials": credentials, "catalog": catalog,
         }  # fmt: skip
 
     return report
-
-
-async def _http_fault(request: Request, fault: Exception) -> Response:
-    """Starlette's own refusals (404, 405) in the envelope of every other error."""
-    assert isinstance(fault, HTTPException)
-    method, path = request.method, request.scope["path"][:200]
-    if fault.status_code == 405:
-        error = invalid(f"{method} is not allowed here.", code="method_not_allowed", status=405)
-    elif fault.status_code == 404:
-        error = invalid(f"There is no {method} {path} here.", code="unknown_url", status=404)
-    else:
-        error = invalid(str(fault.detail), code=None, status=fault.status_code)
-    return _rendered(request, error, fault.headers or {})
-
-
-async def _fault(request: Request, fault: Exception) -> Response:
-    assert isinstance(fault, ProxyError)
-    return _rendered(request, fault, {})
-
-
-async def _unforeseen(request: Request, fault: Exception) -> Response:
-    return _rendered(request, unforeseen(), {})
-
-
-def _rendered(request: Request, error: ProxyError, headers: Mapping[str, str]) -> Response:
-    shown = {**headers, "x-request-id": request.scope["state"]["request_id"]}
-    return Response(error_body(error), error.status, shown, "application/json")

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 DISCOVERY: Final = "models.bedrock_discovery"
@@ -102,7 +103,9 @@ class Settings:
     include_legacy: bool = _setting(False, "list models in LEGACY state too", table=DISCOVERY)
 
 
-FIELDS: Final[Mapping[str, Field[Any]]] = {one.name: one for one in fields(Settings)}
+FIELDS: Final[Mapping[str, Field[Any]]] = MappingProxyType(
+    {one.name: one for one in fields(Settings)}
+)
 
 
 @dataclass(frozen=True, slots=True)

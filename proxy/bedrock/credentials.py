@@ -26,7 +26,7 @@ import httpx
 from proxy.bedrock.chain import Chain, Keys, Mark, Unavailable
 from proxy.bedrock.clock import TOLERANCE, server_time, stamp_time
 from proxy.bedrock.worker import Worker
-from proxy.converse.exceptions import mask
+from proxy.converse.masking import mask
 from proxy.errors import ProxyError
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ Source: AWS SDKs and Tools Reference, *Retry behavior*; costs measured against t
 most 1.25 calls per throttled request.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from proxy.errors import ProxyError, Retry
@@ -17,8 +18,12 @@ from proxy.errors import ProxyError, Retry
 MAX_RETRIES: Final = 2
 LONGEST_WAIT: Final = 5.0
 _CAPACITY: Final = 500.0
-_COST: Final[dict[Retry, float]] = {"transient": 14.0, "throttle": 7.0, "once": 14.0}
-_SCALE: Final[dict[Retry, float]] = {"transient": 0.05, "throttle": 1.0, "once": 0.05}
+_COST: Final[Mapping[Retry, float]] = MappingProxyType(
+    {"transient": 14.0, "throttle": 7.0, "once": 14.0}
+)
+_SCALE: Final[Mapping[Retry, float]] = MappingProxyType(
+    {"transient": 0.05, "throttle": 1.0, "once": 0.05}
+)
 _LONGEST_STEP: Final = 20.0
 _REFILL_PER_SECOND: Final = 1.0
 _REFILL_PER_SUCCESS: Final = 1.0

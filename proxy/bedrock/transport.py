@@ -11,6 +11,7 @@ Source: HTTPX docs, *Transports*; Bedrock endpoints speak HTTP/1.1 with keep-ali
 
 from collections.abc import AsyncIterator
 from time import monotonic
+from types import MappingProxyType
 from typing import Final, cast
 
 import httpx
@@ -21,7 +22,9 @@ from proxy.errors import ProxyError
 
 USER_AGENT: Final = f"bedrock-openai-proxy/{__version__}"
 CONNECT_TIMEOUT: Final = 3.0
-_TIMEOUTS: Final = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
+_TIMEOUTS: Final = MappingProxyType(
+    {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
+)
 
 
 class DeadConnection(ProxyError):
@@ -78,7 +81,7 @@ def build_request(
     headers = {"user-agent": USER_AGENT, "accept-encoding": "identity"}
     if body:
         headers["content-type"] = "application/json"
-    extensions = {"timeout": _TIMEOUTS, "payload_hash": payload_hash}
+    extensions = {"timeout": dict(_TIMEOUTS), "payload_hash": payload_hash}
     return httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
 
 

@@ -38,7 +38,7 @@ def list_command(config: Path | None, as_json: bool, **flags: Any) -> None:
     aws, _ = look_around(loaded)
     house = build(loaded, aws)
     if sys.stderr.isatty():
-        click.echo(f"asking AWS in {house.region} …", err=True)
+        click.echo(f"asking AWS in {house.account.region} …", err=True)
     entries, failed = asyncio.run(_ask(house))
     if as_json:
         sys.stdout.write(orjson.dumps(orjson.loads(render_list(entries)), option=2).decode() + "\n")
@@ -49,18 +49,18 @@ def list_command(config: Path | None, as_json: bool, **flags: Any) -> None:
         click.echo(f"{listing}: {reason}", err=True)
     if not entries:
         raise stop(
-            f"No models were listed in {house.region}. Is bedrock:ListFoundationModels allowed, "
-            "and is this the region you use?"
+            f"No models were listed in {house.account.region}. Is bedrock:ListFoundationModels "
+            "allowed, and is this the region you use?"
         )
 
 
 async def _ask(house: House) -> tuple[Sequence[Mapping[str, object]], Mapping[str, str]]:
-    if house.credentials is not None:
-        await house.credentials.settled(30.0)
-    await house.discovery.refresh()
-    entries = house.discovery.snapshot.list()
-    failed = house.discovery.state().failed
-    await house.close()
+    if house.account.credentials is not None:
+        await house.account.credentials.settled(30.0)
+    await house.account.discovery.refresh()
+    entries = house.account.discovery.snapshot.list()
+    failed = house.account.discovery.state().failed
+    await house.account.close()
     return entries, failed
 
 

@@ -1,4 +1,8 @@
-"""``version``: what is installed, and what it stands on; the first thing asked in a report."""
+"""``version``: what is installed, and what it stands on.
+
+The first thing that is asked for in a report of a fault: the proxy's version, Python's, and those
+of the packages whose behaviour could be the cause.
+"""
 
 import platform
 from importlib.metadata import version

@@ -1,0 +1,43 @@
+"""Refusals and faults outside the generating endpoints, in the envelope of every other error.
+
+Starlette's own 404 and 405, a ``ProxyError`` of a listing, and whatever nobody foresaw.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from proxy.endpoints.generate import error_headers, unforeseen
+from proxy.errors import ProxyError, invalid
+
+
+def fault_handlers(render: Callable[[ProxyError], bytes]) -> dict[Any, Any]:
+    """Starlette's ``exception_handlers``; ``render`` makes an error's body."""
+
+    def answer(request: Request, error: ProxyError, headers: Mapping[str, str]) -> Response:
+        shown = {**headers, "x-request-id": request.scope["state"]["request_id"]}
+        shown |= {name.decode(): value.decode() for name, value in error_headers(error)}
+        return Response(render(error), error.status, shown, "application/json")
+
+    async def refused(request: Request, fault: HTTPException) -> Response:
+        return answer(request, _refusal(request, fault), fault.headers or {})
+
+    async def failed(request: Request, fault: ProxyError) -> Response:
+        return answer(request, fault, {})
+
+    async def unseen(request: Request, fault: Exception) -> Response:
+        return answer(request, unforeseen(), {})
+
+    return {HTTPException: refused, ProxyError: failed, Exception: unseen}
+
+
+def _refusal(request: Request, fault: HTTPException) -> ProxyError:
+    method, path = request.method, request.scope["path"][:200]
+    if fault.status_code == 405:
+        return invalid(f"{method} is not allowed here.", code="method_not_allowed", status=405)
+    if fault.status_code == 404:
+        return invalid(f"There is no {method} {path} here.", code="unknown_url", status=404)
+    return invalid(str(fault.detail), code=None, status=fault.status_code)
