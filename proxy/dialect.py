@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from proxy.catalog.model import Model
-from proxy.converse.types import ConverseRequest, Event, Operation, Usage
+from proxy.converse.types import ConverseRequest, Event, Json, Operation, Usage
 from proxy.errors import ProxyError
 
 
@@ -47,7 +47,8 @@ class Options:
 class Translation:
     """A client request as Bedrock will see it, with what the answer must know of the question."""
 
-    body: ConverseRequest
+    body: ConverseRequest | Mapping[str, Json]
+    """A model's own request where ``operation`` is ``invoke``."""
     operation: Operation
     """``converse`` where the model cannot stream (this); it is replayed as a stream."""
     plan: Any
@@ -58,6 +59,9 @@ class Translation:
     again: ConverseRequest | None = None
     """What to ask with instead when an answer failed with ``retry == "once"`` before its first
     byte; ``None``: the same body."""
+    bodies: tuple[Mapping[str, Json], ...] = ()
+    """One for each choice, where they differ (several prompts, batches of texts). Such calls need
+    not wait for the first, which is made with ``body`` too."""
 
 
 @dataclass(frozen=True, slots=True)

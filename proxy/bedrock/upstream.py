@@ -29,9 +29,10 @@ from proxy.bedrock.transport import (
     read_whole,
 )
 from proxy.converse.exceptions import from_response, protocol_fault
+from proxy.converse.native import native
 from proxy.converse.replay import replay
 from proxy.converse.stream import CONTENT_TYPE, ConverseStream
-from proxy.converse.types import Event, Operation
+from proxy.converse.types import Event, Json, Operation
 from proxy.errors import ProxyError
 from proxy.metrics import Metrics, Record
 
@@ -41,7 +42,7 @@ _ANSWER_LIMIT: Final = 32_000_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to ask: ``body`` is the Converse request as JSON, ``label`` the metrics' model."""
+    """What to ask: ``body`` is the request as JSON, ``label`` the metrics' model."""
 
     operation: Operation
     model_id: str
@@ -187,11 +188,11 @@ class Upstream:
     ) -> Answer:
         """One try, up to the first event."""
         record.sent = monotonic()
-        streams = call.operation == "converse-stream"
         response: httpx.Response | None = None
         try:
             # Converse is silent until it is done, so only the total deadline can judge it.
-            async with asyncio.timeout(self._first_byte if streams else None) as waiting:
+            limit = None if call.operation == "converse" else self._first_byte
+            async with asyncio.timeout(limit) as waiting:
                 response = await transport.handle_async_request(request)
                 answer = await self._begin(call, response, region)
         except BaseException as fault:
@@ -223,8 +224,13 @@ class Upstream:
             error.server_date = headers.get("date")
             raise error
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
-        if call.operation == "converse":
-            return await _whole(response, kind, region, upstream_id)
+        if call.operation != "converse-stream":
+            answer = Answer(None, region, upstream_id)
+            parsed = await _whole(response, kind, upstream_id)
+            answer.first = (
+                replay(parsed) if call.operation == "converse" else native(parsed, headers)
+            )
+            return answer
         if kind != CONTENT_TYPE:
             raise protocol_fault(f"the content type {kind[:80]!r}", upstream_id)
         answer = Answer(response, region, upstream_id)
@@ -236,20 +242,15 @@ class Upstream:
         return answer
 
 
-async def _whole(
-    response: httpx.Response, kind: str, region: str, upstream_id: str | None
-) -> Answer:
-    """A Converse answer, replayed as the events it would have been."""
+async def _whole(response: httpx.Response, kind: str, upstream_id: str | None) -> Json:
+    """The body of an answer that does not stream."""
     if kind != "application/json":
         raise protocol_fault(f"the content type {kind[:80]!r}", upstream_id)
     body = await read_whole(response, _ANSWER_LIMIT)
     try:
-        parsed = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
         raise protocol_fault("a body that is no JSON", upstream_id) from None
-    answer = Answer(None, region, upstream_id)
-    answer.first = replay(parsed)
-    return answer
 
 
 class _Tries:

@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 Json = Any
 """Any JSON value, as ``orjson.loads`` returns it; ``Any`` is welcome at this border."""
 
-Operation = Literal["converse-stream", "converse"]
-"""The last path segment of the call."""
+Operation = Literal["converse-stream", "converse", "invoke"]
+"""The last path segment of the call; ``invoke`` (InvokeModel) speaks a model's native JSON."""
 
 
 class ConverseRequest(TypedDict, total=False):
@@ -54,7 +54,8 @@ class Event(NamedTuple):
     """One ConverseStream event: ``kind`` from the header, ``body`` the payload's JSON object.
 
     Kinds: messageStart, contentBlockStart, contentBlockDelta, contentBlockStop, messageStop,
-    metadata. Unknown kinds are passed on too; a reader skips what it does not know.
+    metadata; ``native`` is the whole answer of an ``invoke`` (``native.py``). Unknown kinds are
+    passed on too; a reader skips what it does not know.
     """
 
     kind: str
