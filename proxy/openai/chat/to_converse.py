@@ -223,6 +223,7 @@ def _plan(
         inline_tags=traits.inline_tags,
         family=traits.family,
         show_extras="additionalModelResponseFieldPaths" in request.native,
+        hide_reasoning=request.reasoning.exclude,
     )
 
 
