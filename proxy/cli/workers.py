@@ -66,6 +66,7 @@ class _Supervisor:
             while not self._leaving and len(self._workers) < self._count:
                 self._start()
             time.sleep(_PAUSE)
+        self._gathering.close()
 
     def _start(self) -> None:
         taken = {started.place for started in self._workers.values()}

@@ -18,9 +18,9 @@ import marshal
 import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from proxy.metrics.exposition import Family, Merged, page, unpack
 
@@ -76,7 +76,16 @@ class Link:
             with suppress(ConnectionError, TimeoutError):
                 async with asyncio.timeout(PATIENCE):
                     await _send(self._writer, _FIGURES, await figures())
-            self._writer.close()
+            await self._hang_up(self._writer)
+
+    async def _hang_up(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = None
+        for waiting in self._wanted.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionError())
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def page(self, accept: str) -> tuple[bytes, str]:
         """The page of all workers, in the format ``accept`` asks for. Raises ``Unavailable``."""
@@ -119,32 +128,52 @@ class Gathering:
         self._peers: set[_Peer] = set()
         self._departed = Merged()
         self._round: asyncio.Task[None] | None = None
-        self._answers: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="metrics")
         self._thread.start()
 
     def add(self, slot: str, line: socket.socket) -> None:
         """Serve a new worker; ``slot`` is its place among the workers. From any thread."""
-        asyncio.run_coroutine_threadsafe(self._serve(slot, line), self._loop)
+        self._loop.call_soon_threadsafe(lambda: self._run(self._serve(slot, line)))
+
+    def close(self) -> None:
+        """End the thread; workers that are still there take it for our end."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end(self) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, slot: str, line: socket.socket) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=line)
         peer = _Peer(slot, writer)
         self._peers.add(peer)
-        while (message := await _receive(reader)) is not None:
-            kind, payload = message
-            if kind == _FIGURES:
-                peer.figures = unpack(payload)
-                peer.told.set()
-            elif kind == _WANT:
-                number, accept = marshal.loads(payload)
-                task = self._loop.create_task(self._answer(peer, number, accept))
-                self._answers.add(task)
-                task.add_done_callback(self._answers.discard)
-        self._peers.discard(peer)
-        self._departed.add_departed(peer.figures)
-        peer.told.set()
-        writer.close()
+        try:
+            while (message := await _receive(reader)) is not None:
+                kind, payload = message
+                if kind == _FIGURES:
+                    peer.figures = unpack(payload)
+                    peer.told.set()
+                elif kind == _WANT:
+                    number, accept = marshal.loads(payload)
+                    self._run(self._answer(peer, number, accept))
+        finally:
+            self._peers.discard(peer)
+            self._departed.add_departed(peer.figures)
+            peer.told.set()
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def _answer(self, peer: _Peer, number: int, accept: str) -> None:
         if self._round is None or self._round.done():
