@@ -8,14 +8,27 @@ say what to write instead.
 """
 
 import os
-import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+
+from proxy.tables import (
+    ManualRow,
+    TargetRow,
+    read_aliases,
+    read_endpoint,
+    read_manual,
+    read_region,
+    read_regions,
+    read_role,
+    read_targets,
+    snake,
+)
 
 DISCOVERY: Final = "models.bedrock_discovery"
 PREFIX: Final = "BEDROCK_PROXY_"
@@ -33,9 +46,19 @@ def _setting(
     low: float | None = None,
     choices: tuple[str, ...] = (),
     secret: bool = False,
+    read: Callable[[object], object] | None = None,
+    key: str = "",
+    flag: bool = True,
 ) -> Any:
-    """A field of ``Settings``: ``low`` is the smallest allowed number, ``table`` its TOML table."""
-    metadata = {"help": help, "table": table, "low": low, "choices": choices, "secret": secret}
+    """A field of ``Settings``: ``low`` is the smallest allowed number, ``table`` its TOML table.
+
+    ``read`` makes the value where its type alone does not say how, and raises ``ValueError``;
+    ``key`` is its key in the file, if that is not its name; not ``flag``: no line would hold it.
+    """
+    metadata = {
+        "help": help, "table": table, "low": low, "choices": choices, "secret": secret,
+        "read": read, "key": key, "flag": flag,
+    }  # fmt: skip
     return field(default=default, metadata=metadata)
 
 
@@ -62,8 +85,40 @@ class Settings:
         "auto", "`auto` is text on a terminal, else JSON", choices=("auto", "json", "text")
     )
     region: str | None = _setting(
-        None, "AWS region; else `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, `us-east-1`"
+        None,
+        "AWS region; else `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, `us-east-1`",
+        read=read_region,
     )
+    profile: str | None = _setting(None, "AWS profile; wins over the keys of the environment")
+    role_arn: str | None = _setting(
+        None, "role to assume with the credentials that are found", read=read_role
+    )
+    role_external_id: str | None = _setting(None, "external id for that role")
+    role_session_name: str = _setting("bedrock-openai-proxy", "session name for that role")
+    runtime_endpoint: str | None = _setting(
+        None, "URL of bedrock-runtime in `region`; else AWS's own settings", read=read_endpoint
+    )
+    control_endpoint: str | None = _setting(
+        None, "URL of bedrock (the listings) in `region`; else the same", read=read_endpoint
+    )
+    client_keys: bool = _setting(
+        False, "each client's key is its own Bedrock API key, and is passed on"
+    )
+    targets: tuple[TargetRow, ...] = _setting(
+        (),
+        "where calls go when `region` throttles or fails: regions, or `[[targets]]`",
+        read=read_targets,
+    )
+    default_model: str | None = _setting(None, "serves requests without a model, and `gpt-*` names")
+    aliases: tuple[tuple[str, str], ...] = _setting(
+        (),
+        "names of your own for models: `name=id,…`, or `[aliases]`",
+        read=read_aliases,
+    )
+    geographies: tuple[str, ...] = _setting(
+        (), "residency: only profiles of these prefixes, the best first (`eu`, `global`)"
+    )
+    usage_cost: bool = _setting(False, "show `usage.cost` for models with a `cost`")
     strict: bool = _setting(False, "dropped or repaired parameters become 400s")
     forward_user: bool = _setting(False, "send `user` to AWS as request metadata")
     stream_usage: str = _setting(
@@ -72,6 +127,17 @@ class Settings:
     auto_cache: bool = _setting(False, "place cache points where the client placed none")
     max_choices: int = _setting(8, "largest `n`; each choice is a call of its own", low=1)
     max_body_mb: float = _setting(25.0, "largest request body, in MB (10^6 bytes)", low=0.001)
+    memory: bool = _setting(True, "remember tool turns' reasoning for clients that drop it")
+    memory_mb: float = _setting(64.0, "largest memory of one process, in MB (10^6 bytes)", low=0.1)
+    memory_ttl: float = _setting(86400.0, "how long an unused turn is remembered", low=1)
+    valkey_url: str | None = _setting(
+        None, "Valkey or Redis that replicas share: `redis://host:6379/0`", secret=True
+    )
+    valkey_key: str | None = _setting(
+        None, "secret that encrypts what is remembered there", secret=True
+    )
+    repair_ttl: float = _setting(86400.0, "how long a learned repair of a model is kept", low=1)
+    explain: bool = _setting(False, "serve `POST /v1/explain`")
     max_streams: int = _setting(1000, "largest number of answers under way", low=1)
     grace: float = _setting(5.0, "how long the HTTP status waits for Bedrock's first event", low=0)
     first_byte_timeout: float = _setting(180.0, "longest wait for Bedrock's first event", low=0.01)
@@ -87,6 +153,13 @@ class Settings:
     enabled: bool | None = _setting(
         None, "list models from AWS; unset: when AWS credentials are found", table=DISCOVERY
     )
+    discovery_region: tuple[str, ...] = _setting(
+        (),
+        "region or regions to list (in the file `region`); else `region`",
+        table=DISCOVERY,
+        key="region",
+        read=read_regions,
+    )
     provider_filter: tuple[str, ...] = _setting((), "only these Bedrock providers", table=DISCOVERY)
     refresh_interval: float = _setting(
         3600.0,
@@ -101,11 +174,28 @@ class Settings:
         4096, "shown for models whose limits are unknown", table=DISCOVERY, low=1
     )
     include_legacy: bool = _setting(False, "list models in LEGACY state too", table=DISCOVERY)
+    manual: tuple[ManualRow, ...] = _setting(
+        (),
+        "models that you describe, as `[[models.manual]]`; they win over discovery",
+        table="models",
+        read=read_manual,
+        flag=False,
+    )
 
 
 FIELDS: Final[Mapping[str, Field[Any]]] = MappingProxyType(
     {one.name: one for one in fields(Settings)}
 )
+
+
+def _key_of(name: str) -> str:
+    """A setting's key in the file, with its table."""
+    metadata = FIELDS[name].metadata
+    return ".".join(filter(None, (metadata["table"], metadata["key"] or name)))
+
+
+KEYS: Final[Mapping[str, str]] = MappingProxyType({_key_of(name): name for name in FIELDS})
+"""A key in the file to its setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +234,7 @@ def load(
         values[name], origins[name] = _checked(name, text, variable), variable
     for name, value in (flags or {}).items():
         values[name], origins[name] = _checked(name, value, _flag(name)), "flag"
+    _check_together(values)
     return Loaded(
         Settings(**values), {name: origins.get(name, "default") for name in FIELDS}, environment
     )
@@ -159,25 +250,36 @@ def _from_file(file: Path) -> list[tuple[str, object, str]]:
         raise SettingsError(f"{file}: not valid TOML: {fault}") from fault
     found: list[tuple[str, object, str]] = []
     for key, value in _flatten(tree, ""):
-        table, _, last = key.rpartition(".")
-        # The founding document writes the discovery options in camelCase.
-        name = re.sub(r"(?<=[a-z])([A-Z])", r"_\1", last).lower() if table else last
-        table = table.replace("bedrockDiscovery", "bedrock_discovery")
-        known = FIELDS.get(name)
-        if table == DISCOVERY and name == "region":
-            known, table = FIELDS["region"], ""
-        if known is None or known.metadata["table"] != table:
-            raise SettingsError(f"{file}: `{key}` is no setting{_hint(name, '', str)}")
+        name = KEYS.get(_path(key))
+        if name is None:
+            last = snake(key.rpartition(".")[2])
+            raise SettingsError(f"{file}: `{key}` is no setting{_hint(last, '', _key_of)}")
         found.append((name, value, key))
     return found
+
+
+def _path(key: str) -> str:
+    """A key of the file as we spell it: the founding document writes its options in camelCase."""
+    return snake(key) if "." in key else key
 
 
 def _flatten(tree: Mapping[str, object], above: str) -> list[tuple[str, object]]:
     leaves: list[tuple[str, object]] = []
     for key, value in tree.items():
         path = f"{above}{key}"
-        leaves += _flatten(value, f"{path}.") if isinstance(value, dict) else [(path, value)]
+        inner = isinstance(value, dict) and _path(path) not in KEYS
+        leaves += _flatten(value, f"{path}.") if inner else [(path, value)]  # type: ignore[arg-type]
     return leaves
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    """What excludes each other. Raises ``SettingsError``."""
+    if values.get("client_keys") and values.get("api_key"):
+        raise SettingsError(
+            "client_keys and api_key exclude each other: a client has one key to send; unset one"
+        )
+    if values.get("role_external_id") and not values.get("role_arn"):
+        raise SettingsError("role_external_id needs a role_arn")
 
 
 def _hint(name: str, prefix: str, spell: Any) -> str:
@@ -194,7 +296,7 @@ def _checked(name: str, value: object, where: str) -> object:
     one = FIELDS[name]
     kind, metadata = str(one.type), one.metadata
     try:
-        typed = _typed(kind, value)
+        typed = (metadata["read"] or partial(_typed, kind))(value)
     except ValueError as fault:
         raise SettingsError(f"{where}: {fault}") from None
     if metadata["choices"] and typed not in metadata["choices"]:

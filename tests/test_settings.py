@@ -36,7 +36,8 @@ def test_discovery_options_in_both_spellings(tmp_path: Path, table: str, key: st
     file.write_text(f'[{table}]\n{key} = 60\nregion = "eu-west-1"\n')
     settings = load({}, file, {}).settings
     assert settings.refresh_interval == 60.0
-    assert settings.region == "eu-west-1"
+    assert settings.discovery_region == ("eu-west-1",)
+    assert settings.region is None
 
 
 @pytest.mark.parametrize(

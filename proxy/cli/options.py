@@ -20,7 +20,7 @@ def setting_options(*left_out: str) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         for name, one in reversed(tuple(FIELDS.items())):
-            if name in left_out or one.metadata["secret"]:
+            if name in left_out or one.metadata["secret"] or not one.metadata["flag"]:
                 continue
             help = f"{one.metadata['help']}  [{PREFIX}{name.upper()}]".replace("`", "")
             flag = "--" + name.replace("_", "-")
