@@ -47,8 +47,8 @@ class Options:
 class Translation:
     """A client request as Bedrock will see it, with what the answer must know of the question."""
 
-    body: ConverseRequest | Mapping[str, Json]
-    """A model's own request where ``operation`` is ``invoke``."""
+    body: ConverseRequest
+    """A model's own JSON where ``operation`` is ``invoke``."""
     operation: Operation
     """``converse`` where the model cannot stream (this); it is replayed as a stream."""
     plan: Any

@@ -42,6 +42,8 @@ class Entry:
     geography: str = ""
     architecture: str | None = None
     listed: bool = False
+    embeds: bool = False
+    """An embedding model that would be listed if it were asked for."""
     known: bool = True
     access: Access = "on_demand"
     streaming: bool = True
@@ -94,6 +96,8 @@ class Options:
     manual: tuple[ManualModel, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     default_model: str | None = None
+    default_embedding_model: str | None = None
+    """Serves OpenAI's own names (``text-embedding-…``) where discovery knows no such model."""
 
 
 @dataclass(frozen=True, slots=True)

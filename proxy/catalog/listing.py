@@ -115,7 +115,7 @@ class _Region:
             reasoning=bool(hint.get("reasoningSupported")) or known.reasoning,
             tools=known.tools,
         )
-        return replace(entry, listed=entry.access == "on_demand" and self._shows(entry))
+        return self._shown(entry, entry.access == "on_demand")
 
     def _profile(self, summary: Summary, kind: str) -> Iterator[Entry]:
         profile_id, arn = (
@@ -142,7 +142,7 @@ class _Region:
         )
         active = _text(summary, "status") in ("ACTIVE", "")
         created = _time(summary.get("createdAt")) or entry.created
-        yield replace(entry, created=created, listed=active and self._shows(entry))
+        yield self._shown(replace(entry, created=created), active)
 
     def _provisioned(self) -> Iterator[Entry]:
         for summary in _summaries(self._listing.provisioned):
@@ -201,7 +201,7 @@ class _Region:
             name=name or parsed.rest,
             created=_time(created),
         )
-        yield replace(entry, listed=ready and self._shows(entry))
+        yield self._shown(entry, ready)
 
     def _behind(self, foundation: str, architecture: str | None = None) -> Entry:
         """What is inherited: the listed foundation model's facts, else our table's."""
@@ -211,13 +211,19 @@ class _Region:
             from_table(foundation, architecture), region=self._region, architecture=architecture
         )
 
-    def _shows(self, entry: Entry) -> bool:
+    def _shown(self, entry: Entry, ready: bool) -> Entry:
+        """``entry`` with where it is listed, provided that it is ``ready`` to be called."""
+        allowed = ready and "text" in entry.inputs and self._allows(entry)
+        return replace(
+            entry,
+            listed=allowed and "text" in entry.outputs and entry.streaming,
+            embeds=allowed and "embedding" in entry.outputs,
+        )
+
+    def _allows(self, entry: Entry) -> bool:
         policy = self._options.geographies
         return (
-            "text" in entry.outputs
-            and "text" in entry.inputs
-            and entry.streaming
-            and (entry.lifecycle == "ACTIVE" or self._options.include_legacy)
+            (entry.lifecycle == "ACTIVE" or self._options.include_legacy)
             and (not self._words or bool(self._words & provider_words(entry)))
             and (policy is None or not entry.geography or entry.geography in policy)
         )
@@ -276,7 +282,9 @@ def _manual(manual: ManualModel, found: Entry | None, options: Options) -> Entry
         "region": _elsewhere(manual.region, options),
     }
     given = {key: value for key, value in given.items() if value is not None}
-    return replace(entry, listed=True, firm_output=manual.max_tokens is not None, **given)
+    embeds = "embedding" in entry.outputs
+    firm = manual.max_tokens is not None
+    return replace(entry, listed=not embeds, embeds=embeds, firm_output=firm, **given)
 
 
 def _elsewhere(region: str | None, options: Options) -> str | None:

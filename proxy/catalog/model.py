@@ -21,6 +21,18 @@ ReasoningStyle = Literal[
     "inherent",  # reasons by itself, no dial
 ]
 
+EmbeddingStyle = Literal[
+    "none",  # no embedding model
+    "titan",  # {inputText}
+    "titan_2",  # … and dimensions
+    "titan_image",  # … and embeddingConfig
+    "cohere_3",  # {texts, input_type}
+    "cohere_4",  # … and output_dimension
+    "nova",  # {taskType, singleEmbeddingParams}
+    "marengo_2",  # {inputType, inputText}
+    "marengo_3",  # {inputType, text {inputText}}
+]
+
 ALL_CHOICES: Final = frozenset({"auto", "any", "tool"})
 ALL_SAMPLING: Final = frozenset({"temperature", "top_p", "top_k"})
 
@@ -129,6 +141,14 @@ class Traits:
     cache_hour: bool = False
     """Takes ``ttl: 1h``."""
     cache_min_tokens: int = 1024
+
+    # Embeddings
+    embeds: EmbeddingStyle = "none"
+    """Whose InvokeModel body it takes; such a model takes no Converse."""
+    embed_sizes: frozenset[int] = frozenset()
+    """Dimensions that can be asked for. Empty: its own only."""
+    embed_batch: int = 1
+    """Texts in one call."""
 
     # Limits (None: unknown)
     context_window: int | None = None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from proxy.catalog.entries import Entry, Learned, Options
 from proxy.catalog.families import bare, describe, foundation_of, traits_for
@@ -24,6 +24,8 @@ from proxy.catalog.names import (
     strip_route,
 )
 from proxy.errors import ProxyError, invalid
+
+ListKind = Literal["chat", "embedding", "all"]
 
 OTHER: Final = "other"
 """The metrics' label of a model that the catalog does not know."""
@@ -52,13 +54,15 @@ class Catalog:
     discovered: frozenset[str]
     learned: Mapping[str, Learned]
 
-    def list(self) -> tuple[Mapping[str, object], ...]:
+    def list(self, kind: ListKind = "chat") -> tuple[Mapping[str, object], ...]:
         """What ``GET /v1/models`` shows: aliases first, then by id."""
+        chat, embedding = kind != "embedding", kind != "chat"
         aliases = (self.find(alias) for alias in self.options.aliases)
-        shown = sorted((e for e in self.entries.values() if e.listed), key=lambda e: e.id)
-        taken = self.options.aliases.keys()
-        rows = [self._view(entry.id, entry) for entry in shown if entry.id not in taken]
-        return (*(alias for alias in aliases if alias is not None), *rows)
+        named = [row for row in aliases if row and (embedding if _embeds(row) else chat)]
+        rest = (e for e in self.entries.values() if e.id not in self.options.aliases)
+        shown = [e for e in rest if (e.listed and chat) or (e.embeds and embedding)]
+        shown.sort(key=lambda entry: entry.id)
+        return (*named, *(self._view(entry.id, entry) for entry in shown))
 
     def find(self, name: str) -> Mapping[str, object] | None:
         """The row of one model, shown or not; ``None`` if the catalog does not know it."""
@@ -133,11 +137,10 @@ class Catalog:
         aliases = self.options.aliases
         if name in aliases:
             name = aliases[name]
-        elif self._takes_default(name):
-            if not self.options.default_model:
+        elif (default := self._default_for(name)) is not None:
+            if not default:
                 raise invalid("a model must be named", "model", "missing_required_parameter")
-            name = self.options.default_model
-            name = aliases.get(name, name)
+            name = aliases.get(default, default)
         if name in self.entries:
             return name, None
         check_name(name)
@@ -148,12 +151,17 @@ class Catalog:
         own = self.options.regions[0]
         return aliases.get(target, target), None if region == own else region
 
-    def _takes_default(self, name: str) -> bool:
+    def _default_for(self, name: str) -> str | None:
+        """What stands in for no name, or for one of OpenAI's own; ``""`` if nothing does."""
         if not name:
-            return True
-        return bool(
-            self.options.default_model and name.startswith("gpt-") and name not in self.entries
-        )
+            return self.options.default_model or ""
+        if name in self.entries:
+            return None
+        if name.startswith("gpt-"):
+            return self.options.default_model or None
+        if name.startswith("text-embedding-"):
+            return self.options.default_embedding_model or None
+        return None
 
     def _entry(self, target: str) -> Entry | None:
         """The entry of an id or an ARN."""
@@ -283,6 +291,11 @@ class Catalog:
                 "cost": entry.cost,
             }
         )
+
+
+def _embeds(row: Mapping[str, object]) -> bool:
+    outputs = row.get("output_modalities")
+    return isinstance(outputs, tuple) and "embedding" in outputs
 
 
 def _squash(name: str) -> str:
