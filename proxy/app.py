@@ -24,6 +24,7 @@ from proxy.bedrock.chain import Chain
 from proxy.bedrock.credentials import Authorizer, Credentials, SigV4, State
 from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.engine import open_engine
+from proxy.bedrock.learned import Learned
 from proxy.bedrock.regions import AwsConfig, choose_region, endpoint
 from proxy.bedrock.retries import Budget
 from proxy.bedrock.sources import bearer_key
@@ -32,12 +33,16 @@ from proxy.bedrock.upstream import Upstream
 from proxy.bedrock.worker import Worker
 from proxy.catalog.entries import Options as CatalogOptions
 from proxy.dialect import Options
+from proxy.endpoints.explain import explaining
 from proxy.endpoints.faults import fault_handlers
 from proxy.endpoints.gate import Gate
 from proxy.endpoints.generate import Generate, Shop
 from proxy.endpoints.models import list_models, one_model
 from proxy.endpoints.ops import healthz, metrics_page, readyz
+from proxy.endpoints.question import Desk
 from proxy.logs import logger
+from proxy.memory.opening import open_memory
+from proxy.memory.store import Memory, NoMemory
 from proxy.metrics import Metrics
 from proxy.metrics.lag import LoopLag
 from proxy.metrics.news import DiscoveryNews, credentials_news
@@ -45,7 +50,7 @@ from proxy.openai.chat.api import CHAT
 from proxy.openai.errors import error_body
 from proxy.openai.models import render_list, render_one
 from proxy.relay import Limits
-from proxy.settings import Loaded, Settings
+from proxy.settings import Loaded, Settings, SettingsError
 from proxy.tracing import PassOn, open_spans
 
 PREFIXES: Final = ("/v1", "", "/api/v1", "/openai/v1")
@@ -64,6 +69,7 @@ class House:
     metrics: Metrics
     account: "Account"
     settings: Settings
+    shop: Shop
     side: Starlette | None
     """What the metrics port serves, where there is one."""
 
@@ -89,7 +95,8 @@ def build(
     page: Page | None = None,
 ) -> House:
     """Join the parts. ``engine`` replaces the network (a test's ``httpx.MockTransport``), ``page``
-    gives the metrics of several workers."""
+    gives the metrics of several workers. Raises ``SettingsError`` for settings that do not go
+    together."""
     settings, environment = loaded.settings, loaded.environment
     metrics = Metrics(
         version=__version__, mode=mode, stream_limit=settings.max_streams,
@@ -97,17 +104,19 @@ def build(
     )  # fmt: skip
     account = _open_account(settings, environment, aws, engine, metrics)
     gate = Gate(metrics, settings.max_streams, max(256_000_000, 8 * _max_body(settings)))
+    shop = _shop(settings, account, metrics, gate, mode)
     report = _report(mode, account)
     health, figures = _operator_routes(gate, report, page or metrics.page)
     beside = settings.metrics_port is not None
     app = Starlette(
         routes=[
-            *_routes(_shop(settings, account, metrics, gate, mode), account.discovery),
+            *_routes(shop, account),
+            *(_explain_routes(shop, account) if settings.explain else ()),
             *health,
             *(() if beside else figures),
         ],
         exception_handlers=fault_handlers(error_body),
-        lifespan=_lifespan(account, LoopLag(metrics.loop_lag.observe)),
+        lifespan=_lifespan(account, shop.desk.memory, LoopLag(metrics.loop_lag.observe)),
     )
     app.router.redirect_slashes = False
     guard = Guard(
@@ -118,10 +127,10 @@ def build(
         render=error_body,
     )
     side = Starlette(routes=[*health, *figures]) if beside else None
-    return House(guard, gate, metrics, account, settings, side)
+    return House(guard, gate, metrics, account, settings, shop, side)
 
 
-def _lifespan(account: "Account", lag: LoopLag) -> Callable[[Starlette], Any]:
+def _lifespan(account: "Account", memory: Memory, lag: LoopLag) -> Callable[[Starlette], Any]:
     """What runs while the house is served."""
 
     @asynccontextmanager
@@ -132,6 +141,7 @@ def _lifespan(account: "Account", lag: LoopLag) -> Callable[[Starlette], Any]:
             yield {}
         finally:
             lag.stop()
+            await memory.close()
             await account.close()
 
     return lifespan
@@ -187,7 +197,12 @@ def _shop(settings: Settings, account: Account, metrics: Metrics, gate: Gate, mo
         upstream=Upstream(account.targets, metrics, budget, settings.first_byte_timeout),
         resolver=discovery,
         nearest=lambda name: discovery.snapshot.nearest(name),
-        options=_options(settings),
+        desk=Desk(
+            _options(settings),
+            Learned(time.monotonic, settings.repair_ttl),
+            remembering(settings),
+            lambda name, learned: metrics.repaired(name, learned=learned),
+        ),
         limits=_limits(settings),
         gate=gate,
         metrics=metrics,
@@ -197,15 +212,44 @@ def _shop(settings: Settings, account: Account, metrics: Metrics, gate: Gate, mo
     )
 
 
-def _routes(shop: Shop, discovery: Discovery) -> Sequence[Route]:
-    chat = Generate(CHAT, shop)
-    listing, single = list_models(discovery, render_list), one_model(discovery, render_one)
+def remembering(settings: Settings) -> Memory:
+    """The memory of these settings, not connected to anything yet. Raises ``SettingsError``."""
+    if not settings.memory:
+        return NoMemory()
+    if settings.workers > 1 and settings.valkey_url is None:
+        raise SettingsError(
+            f"{settings.workers} workers cannot remember together: a client's next request may"
+            " reach another worker, which does not know its reasoning.\n\n"
+            "  export BEDROCK_PROXY_VALKEY_URL=redis://localhost:6379/0\n"
+            "  export BEDROCK_PROXY_VALKEY_KEY=$(openssl rand -hex 32)\n\n"
+            "or say --no-memory if your clients send reasoning_details back, or never think."
+        )
+    try:
+        return open_memory(
+            room=int(settings.memory_mb * 1_000_000),
+            ttl=settings.memory_ttl,
+            url=settings.valkey_url,
+            secret=settings.valkey_key,
+        )
+    except ValueError as fault:
+        raise SettingsError(str(fault)) from None
+
+
+def _routes(shop: Shop, account: Account) -> Sequence[Route]:
+    chat, discovery = Generate(CHAT, shop), account.discovery
+    listing = list_models(discovery, render_list)
+    single = one_model(discovery, render_one, shop.desk.learned)
     routes: list[Route] = []
     for prefix in PREFIXES:
         routes.append(Route(f"{prefix}/chat/completions", chat, methods=["POST"]))
         routes.append(Route(f"{prefix}/models", listing, methods=["GET"]))
         routes.append(Route(f"{prefix}/models/{{model:path}}", single, methods=["GET"]))
     return routes
+
+
+def _explain_routes(shop: Shop, account: Account) -> Sequence[Route]:
+    endpoint = explaining(CHAT, shop, account.discovery, account.targets)
+    return [Route(f"{prefix}/explain", endpoint, methods=["POST"]) for prefix in PREFIXES]
 
 
 def _operator_routes(

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 from proxy.bedrock.upstream import Answer
-from proxy.dialect import Collector, Encoder
+from proxy.dialect import Collector, Encoder, Keepsake
 from proxy.errors import CLIENT_CLOSED, ProxyError
 from proxy.metrics import Record
 from proxy.sse import PING
@@ -120,12 +120,23 @@ class Client:
 
 
 class Exchange:
-    """One question and its answer. ``run_*`` return nothing; how it ended stands in ``record``."""
+    """One question and its answer. ``run_*`` return nothing; how it ended stands in ``record``.
 
-    def __init__(self, client: Client, limits: Limits, record: Record) -> None:
+    ``keep`` takes what an answer leaves behind, before the client hears of its end: whoever then
+    asks on, here or at another replica, finds it.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        limits: Limits,
+        record: Record,
+        keep: Callable[[Keepsake], Awaitable[None]],
+    ) -> None:
         self._client = client
         self._limits = limits
         self._record = record
+        self._keep = keep
         self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.Timeout | None = None
         self._cause: Cause = "total"
@@ -198,6 +209,8 @@ class Exchange:
             encoder = encoder_for()
             self._watch_silence(encoder.heartbeat)
             answer = await self._open(opener, again)
+            if answer.reworded:
+                encoder = self._renewed(encoder_for)
             try:
                 await self._pump(answer, encoder)
             except ProxyError as error:
@@ -218,14 +231,16 @@ class Exchange:
         """Fold one answer, asking once more when it turns out to be unusable."""
         again = False
         while True:
-            collector = collector_for()
             answer = await self._open(opener, again)
+            collector = collector_for()
             try:
                 events = answer.first
                 while events:
                     collector.add(events)
                     events = await answer.more()
                 collector.add(())
+                if collector.keepsake is not None:
+                    await self._keep(collector.keepsake)
             except ProxyError as error:
                 if error.retry == "once" and not again:
                     again = True
@@ -236,6 +251,14 @@ class Exchange:
                 self._tell(collector)
             await self._close(answer)
             return collector
+
+    def _renewed(self, encoder_for: Callable[[], Encoder]) -> Encoder:
+        """An encoder for a question that was reworded while its answer was being opened."""
+        encoder = encoder_for()
+        if self._beaten:
+            encoder.heartbeat()  # the role has been spoken; these bytes would say it again
+        self._watch_silence(encoder.heartbeat)
+        return encoder
 
     @property
     def _spoken(self) -> bool:
@@ -258,6 +281,9 @@ class Exchange:
         record = self._record
         while events:
             data = encoder.encode(events)
+            if encoder.keepsake is not None:
+                kept, encoder.keepsake = encoder.keepsake, None
+                await self._keep(kept)
             if data:
                 await self._client.write(data)
                 record.wrote(self._client.last_sent, answer.last_read, encoder.content)

@@ -2,14 +2,14 @@
 
 All of it happens before a byte has gone to the client, in one loop: an attempt either opens an
 answer (its first event decoded, since throttling often arrives *inside* a 200 stream) or ends in a
-``ProxyError`` that says what another try could change. Repairs and fail-over are further steps of
-this loop. Free of count and budget are one dead pooled connection, tried again on a new one, and
-one renewal of credentials.
+``ProxyError`` that says what another try could change. Free of count and budget are one dead pooled
+connection, tried again on a new one, one renewal of credentials, and the caller's rewording of a
+call whose content was refused; but no answer takes more than ``MOST_CALLS`` calls in all.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -35,7 +35,9 @@ from proxy.converse.stream import CONTENT_TYPE, ConverseStream
 from proxy.converse.types import Event, Json, Operation
 from proxy.errors import ProxyError
 from proxy.metrics import Metrics, Record
+from proxy.metrics.registry import Calls
 
+MOST_CALLS: Final = 4
 _ERROR_LIMIT: Final = 1_000_000
 _ANSWER_LIMIT: Final = 32_000_000
 
@@ -49,6 +51,17 @@ class Call:
     body: bytes
     label: str
     region: str | None = None
+
+
+Reword = Callable[[ProxyError, Call], Awaitable[Call | None]]
+"""Another call (of the same region) in place of one that was refused; ``None``: there is none."""
+
+
+@dataclass(slots=True)
+class Ration:
+    """How many calls may still be made for one answer, whoever wants them."""
+
+    left: int = MOST_CALLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,8 @@ class Answer:
         self.first: list[Event] = []
         self.region = region
         self.upstream_id = upstream_id
+        self.reworded = False
+        """It answers other words than those the question was put in at first."""
         self.waiting = False
         """Bedrock's turn: nothing is held up on our side."""
         self.last_read = monotonic()
@@ -143,26 +158,39 @@ class Upstream:
         self._budget = budget
         self._first_byte = first_byte
 
-    async def open(self, call: Call, record: Record) -> Answer:
+    async def open(
+        self,
+        call: Call,
+        record: Record,
+        reword: Reword | None = None,
+        ration: Ration | None = None,
+    ) -> Answer:
         """The opened answer to ``call``. Raises ``ProxyError`` when no try is left.
 
-        ``record`` gets the times of the last try. Cancelling closes whatever is open.
+        ``record`` gets the times of the last try; ``reword`` is asked once for each refusal.
+        Cancelling closes whatever is open.
         """
         target = self._target(call.region)
-        url = httpx.URL(f"{target.base}/model/{segment(call.model_id)}/{call.operation}")
-        payload_hash = await hash_body(call.body)
+        url, payload_hash, calls = await self._aim(call, target)
+        ration = ration or Ration()
         tries = _Tries(Attempts(self._budget, random.random))
         transport = target.transport
-        calls = self._metrics.calls(call.operation, call.label, target.region)
         record.region = target.region
         while True:
+            ration.left -= 1
             request = build_request("POST", url, call.body, payload_hash)
-            if record.passed:
-                request.headers.update(record.passed)
+            request.headers.update(record.passed)
             try:
                 answer = await self._attempt(call, request, transport, target.region, record)
             except ProxyError as error:
                 calls.count(_outcome(error))
+                if ration.left <= 0:
+                    raise
+                other = await reword(error, call) if reword is not None else None
+                if other is not None:
+                    call = other
+                    url, payload_hash, calls = await self._aim(call, target)
+                    continue
                 pause = await tries.pause(error, request, transport)
                 if pause is None:
                     raise
@@ -177,6 +205,12 @@ class Upstream:
                 if not record.retries:
                     self._budget.succeeded()
                 return answer
+
+    async def _aim(self, call: Call, target: Target) -> tuple[httpx.URL, str, Calls]:
+        """Where a call goes, the hash of what it says, and its counters."""
+        url = httpx.URL(f"{target.base}/model/{segment(call.model_id)}/{call.operation}")
+        payload_hash = await hash_body(call.body)
+        return url, payload_hash, self._metrics.calls(call.operation, call.label, target.region)
 
     async def _attempt(
         self,

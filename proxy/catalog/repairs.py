@@ -16,15 +16,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from proxy.catalog.model import Traits
-from proxy.converse.types import ConverseRequest, Json
 
 Changes = Mapping[str, object]
 """Members of ``Traits`` and their new values."""
+
+Body = Mapping[str, Any]
+"""A Converse request."""
 
 MAY_CHANGE: Final = frozenset(
     {
@@ -96,7 +98,7 @@ def with_changes(traits: Traits, changes: Changes) -> Traits:
     return replace(traits, **changes)  # type: ignore[arg-type]  # checked by name just above
 
 
-def keeps_what_matters(before: ConverseRequest, after: ConverseRequest) -> bool:
+def keeps_what_matters(before: Body, after: Body) -> bool:
     """Whether a repaired body still has what no repair may take: the guardrail, every tool, every
     image and document, and a wish for JSON in some form."""
     return (
@@ -107,18 +109,18 @@ def keeps_what_matters(before: ConverseRequest, after: ConverseRequest) -> bool:
     )
 
 
-def _tools(body: ConverseRequest) -> frozenset[str]:
+def _tools(body: Body) -> frozenset[str]:
     tools = body.get("toolConfig", {}).get("tools", ())
     specs = (tool.get("toolSpec") or tool.get("systemTool") or {} for tool in tools)
     return frozenset(spec["name"] for spec in specs if "name" in spec)
 
 
-def _media(body: ConverseRequest) -> Counter[str]:
+def _media(body: Body) -> Counter[str]:
     kinds = ("image", "document", "video", "audio", "guardContent", "searchResult")
     return Counter(kind for block in _blocks(body) for kind in kinds if kind in block)
 
 
-def _blocks(body: ConverseRequest) -> Iterator[Mapping[str, Json]]:
+def _blocks(body: Body) -> Iterator[Body]:
     """Every content block, those inside tool results and the system prompt included."""
     yield from body.get("system", ())
     for message in body.get("messages", ()):
@@ -127,11 +129,11 @@ def _blocks(body: ConverseRequest) -> Iterator[Mapping[str, Json]]:
             yield from block.get("toolResult", {}).get("content", ())
 
 
-def _wants_json(body: ConverseRequest) -> bool:
+def _wants_json(body: Body) -> bool:
     return "textFormat" in body.get("outputConfig", {})
 
 
-def _asks_for_json(before: ConverseRequest, after: ConverseRequest) -> bool:
+def _asks_for_json(before: Body, after: Body) -> bool:
     """Natively still, by one more tool, or in words of ours."""
     return (
         _wants_json(after)

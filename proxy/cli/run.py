@@ -17,7 +17,7 @@ from proxy.cli.options import stop
 from proxy.cli.sockets import Inherited, address, listen
 from proxy.metrics.workers import Link
 from proxy.server import Server, SideDoor, configure, raise_descriptor_limit
-from proxy.settings import Loaded
+from proxy.settings import Loaded, SettingsError
 from proxy.tracing import ExtraMissing
 
 _ABSENT_WITHIN = 4.0
@@ -41,7 +41,7 @@ def run(
     link = None if inherited is None else Link(inherited.line)
     try:
         house = build(loaded, aws, mode=mode, page=None if link is None else link.page)
-    except ExtraMissing as fault:
+    except (ExtraMissing, SettingsError) as fault:
         raise stop(str(fault)) from None
     side = _side_door(house, inherited)
     config = configure(

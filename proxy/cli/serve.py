@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
+from proxy.app import remembering
 from proxy.bedrock.regions import AwsConfig, choose_region, read_config
 from proxy.bedrock.sources import Source, detect
 from proxy.cli.options import read_settings, setting_options, stop
 from proxy.cli.run import run
 from proxy.cli.sockets import Inherited
 from proxy.cli.workers import supervise
-from proxy.settings import Loaded, Settings
+from proxy.settings import Loaded, Settings, SettingsError
 
 _NO_SOURCE = """\
 No AWS credentials were found: no AWS_BEARER_TOKEN_BEDROCK, no AWS_ACCESS_KEY_ID and
@@ -49,6 +50,7 @@ def command(
     aws, source = look_around(loaded)
     inherited = _inherited(fd, metrics_fd, line_fd)
     if settings.workers > 1 and inherited is None:
+        refuse_forgetful(settings)
         supervise(settings)
         return
     region, origin = choose_region(settings.region, loaded.environment, aws.region)
@@ -85,6 +87,14 @@ def refuse_open_door(settings: Settings) -> None:
         "  export BEDROCK_PROXY_API_KEY=$(openssl rand -hex 32)\n\n"
         "or say --no-auth if something in front of it asks for one."
     )
+
+
+def refuse_forgetful(settings: Settings) -> None:
+    """Before workers start: they would each end with the same message."""
+    try:
+        remembering(settings)
+    except SettingsError as fault:
+        raise stop(str(fault)) from None
 
 
 def _is_loopback(host: str) -> bool:

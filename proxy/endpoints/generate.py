@@ -14,22 +14,20 @@ from dataclasses import dataclass, field, replace
 from time import monotonic, time
 from typing import Any, Final, Protocol, TypeVar
 
-import orjson
-
-from proxy.bedrock.upstream import Answer, Call, Upstream
+from proxy.bedrock.upstream import Answer, Call, Ration, Upstream
 from proxy.catalog.model import Model
 from proxy.converse.masking import mask
-from proxy.dialect import Collector, Dialect, Encoder, Options, Request, Stamp, Translation
+from proxy.dialect import Collector, Dialect, Encoder, Request, Stamp
 from proxy.endpoints.body import headers_of, judge_head, read_body
 from proxy.endpoints.gate import Gate
+from proxy.endpoints.question import OFF_LOOP, Desk, Question
 from proxy.errors import ProxyError
 from proxy.logs import logger, request_line
 from proxy.metrics import Metrics, Record
 from proxy.relay import FAREWELL, Client, ClientGone, Exchange, Limits, Opener, Receive, Send, gone
 from proxy.tracing import PassOn, Trace, Tracing
 
-_OFF_LOOP: Final = 200_000
-"""Bodies above this many bytes are parsed and translated in a thread, so that streams go on."""
+_NOTES: Final = b"x-bedrock-proxy-notes"
 _DEADLINE_HEADERS: Final = ("x-stainless-read-timeout", "x-stainless-timeout")
 
 Ended = TypeVar("Ended")
@@ -51,7 +49,7 @@ class Shop:
     resolver: Resolver
     nearest: Callable[[str], Sequence[str]]
     """Model names that resemble one that Bedrock does not know."""
-    options: Options
+    desk: Desk
     limits: Limits
     gate: Gate
     metrics: Metrics
@@ -117,9 +115,12 @@ class Generate:
                 shop.metrics.rejected.labels("body_too_large").inc()
             raise
         record.read = monotonic()
-        large = len(body) > _OFF_LOOP
+        large = len(body) > OFF_LOOP
         with shop.gate.holding(len(body)):
-            request: Request = await _run(large, self._dialect.parse, body, headers)
+            parse = self._dialect.parse
+            request: Request = (
+                await asyncio.to_thread(parse, body, headers) if large else parse(body, headers)
+            )
             del body
             asked.name, record.stream = request.model, request.stream
             model = await shop.resolver.resolve(request.model)
@@ -127,66 +128,62 @@ class Generate:
             asked.used = record.model if model.id.startswith("arn:") else model.id
             record.price = _price(model)
             shop.metrics.begin(record)
-            translation: Translation = await _run(
-                large, self._dialect.translate, request, model, shop.options
-            )
-            payload = await _run(large, orjson.dumps, translation.body)
-        record.notes = translation.notes
+            question = Question(
+                self._dialect, request, model, shop.desk,
+                tenant=record.key, label=record.model, large=large,
+            )  # fmt: skip
+            await question.put()
         client.headers.append((b"x-bedrock-proxy-model", _header(model.id)))
-        if translation.notes:
-            client.headers.append((b"x-bedrock-proxy-notes", _header(",".join(translation.notes))))
-        call = Call(translation.operation, model.id, payload, record.model, model.region)
+        _tell_notes(client, record, question)
         limits = shop.limits
         if not request.stream:
             limits = replace(limits, total=min(limits.total, _own_deadline(headers)))
         asked.trace.calling(asked.used)
-        exchange = Exchange(client, limits, record)
+        exchange = Exchange(client, limits, record, question.keep)
         stamp = Stamp(uuid.uuid4().hex, int(time()), model.name)
         with shop.gate.running(exchange):
-            await self._answer(
-                exchange, client, record, _Question(request, translation, call, stamp)
-            )
+            await self._answer(exchange, client, record, _Asking(question, stamp))
 
     async def _answer(
-        self, exchange: Exchange, client: Client, record: Record, question: "_Question"
+        self, exchange: Exchange, client: Client, record: Record, asking: "_Asking"
     ) -> None:
-        if not question.request.stream:
-            await exchange.run(lambda running: self._collect(running, client, record, question))
+        if not asking.question.request.stream:
+            await exchange.run(lambda running: self._collect(running, client, record, asking))
             return
         in_flight = self._shop.metrics.streams_in_flight.labels(record.model)
         in_flight.inc()
         try:
-            await exchange.run(lambda running: self._stream(running, client, record, question))
+            await exchange.run(lambda running: self._stream(running, client, record, asking))
         finally:
             in_flight.dec()
 
     async def _stream(
-        self, exchange: Exchange, client: Client, record: Record, question: "_Question"
+        self, exchange: Exchange, client: Client, record: Record, asking: "_Asking"
     ) -> None:
-        dialect, translation, stamp = self._dialect, question.translation, question.stamp
+        dialect, question, stamp = self._dialect, asking.question, asking.stamp
 
         async def one(choice: int, opener: Opener) -> Encoder:
             return await exchange.stream(
-                opener, lambda: dialect.encoder(translation, stamp, choice)
+                opener, lambda: dialect.encoder(question.translation, stamp, choice)
             )
 
         encoders = await self._each(one, client, record, question)
-        end = dialect.end(translation, stamp, [encoder.usage for encoder in encoders])
+        end = dialect.end(question.translation, stamp, [encoder.usage for encoder in encoders])
         await client.write(end, more=False)
 
     async def _collect(
-        self, exchange: Exchange, client: Client, record: Record, question: "_Question"
+        self, exchange: Exchange, client: Client, record: Record, asking: "_Asking"
     ) -> None:
-        dialect, translation, stamp = self._dialect, question.translation, question.stamp
+        dialect, question, stamp = self._dialect, asking.question, asking.stamp
 
         async def one(choice: int, opener: Opener) -> Collector:
             return await exchange.collect(
-                opener, lambda: dialect.collector(translation, stamp, choice)
+                opener, lambda: dialect.collector(question.translation, stamp, choice)
             )
 
         collectors = await self._each(one, client, record, question)
         record.answered = monotonic()
-        await client.respond(200, dialect.render(translation, stamp, collectors), ())
+        await client.respond(200, dialect.render(question.translation, stamp, collectors), ())
         record.first_write = monotonic()
 
     async def _each(
@@ -194,21 +191,35 @@ class Generate:
         one: Callable[[int, Opener], Awaitable[Ended]],
         client: Client,
         record: Record,
-        question: "_Question",
+        question: Question,
     ) -> Sequence[Ended]:
         """Every choice's ending. The first call goes ahead alone, so that it warms the cache."""
-        upstream = self._shop.upstream
+        choices = question.translation.choices
+        openers = [self._opener(client, record, question) for _ in range(choices)]
+        if choices == 1:
+            return [await one(0, openers[0])]
+        return await _fan_out(openers, one)
+
+    def _opener(self, client: Client, record: Record, question: Question) -> Opener:
+        """Opens one choice's answer, and tells of what had to be reworded for it."""
+        upstream, ration = self._shop.upstream, Ration()
 
         async def opener(again: bool) -> Answer:
-            answer = await upstream.open(question.call_for(again), record)
+            before = question.call
+
+            async def reword(error: ProxyError, refused: Call) -> Call | None:
+                other = await question.reword(error, refused, again)
+                _tell_notes(client, record, question)
+                return other
+
+            answer = await upstream.open(question.call_for(again), record, reword, ration)
+            answer.reworded = question.call is not before
+            await question.opened()
             if answer.upstream_id and not client.streaming and not record.first_write:
                 client.headers.append((b"x-amzn-requestid", _header(answer.upstream_id)))
             return answer
 
-        choices = question.translation.choices
-        if choices == 1:
-            return [await one(0, opener)]
-        return await _fan_out(choices, one, opener)
+        return opener
 
     def _suggest(self, error: ProxyError, name: str) -> None:
         """A 404 that comes from Bedrock names what was probably meant."""
@@ -248,26 +259,18 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    request: Request
-    translation: Translation
-    call: Call
+class _Asking:
+    question: Question
     stamp: Stamp
-
-    def call_for(self, again: bool) -> Call:
-        """The call to make; ``again`` after an unusable answer."""
-        if not again or self.translation.again is None:
-            return self.call
-        return replace(self.call, body=orjson.dumps(self.translation.again))
 
 
 async def _fan_out(
-    choices: int, one: Callable[[int, Opener], Awaitable[Ended]], opener: Opener
+    openers: Sequence[Opener], one: Callable[[int, Opener], Awaitable[Ended]]
 ) -> Sequence[Ended]:
     leading = asyncio.Event()
 
     async def first(again: bool) -> Answer:
-        answer = await opener(again)
+        answer = await openers[0](again)
         leading.set()
         return answer
 
@@ -278,17 +281,18 @@ async def _fan_out(
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(run(0, first))]
             await leading.wait()
-            tasks += [group.create_task(run(choice, opener)) for choice in range(1, choices)]
+            tasks += [group.create_task(run(n, openers[n])) for n in range(1, len(openers))]
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
-async def _run(off_loop: bool, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a pure function, in a thread if its work would stall the streams."""
-    if off_loop:
-        return await asyncio.to_thread(function, *arguments)
-    return function(*arguments)
+def _tell_notes(client: Client, record: Record, question: Question) -> None:
+    """In the log and the metrics always; to the client as long as its head has not gone out."""
+    record.notes = question.notes
+    client.headers[:] = [header for header in client.headers if header[0] != _NOTES]
+    if record.notes:
+        client.headers.append((_NOTES, _header(",".join(record.notes))))
 
 
 def error_headers(error: ProxyError) -> list[tuple[bytes, bytes]]:

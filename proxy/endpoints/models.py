@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.bedrock.discovery import Discovery
+from proxy.bedrock.learned import Learned
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Entry = Mapping[str, object]
@@ -26,8 +27,9 @@ def list_models(discovery: Discovery, render: Callable[[Iterable[Entry]], bytes]
     return endpoint
 
 
-def one_model(discovery: Discovery, render: Callable[[Entry], bytes]) -> Endpoint:
-    """The endpoint of one entry. Raises ``ProxyError`` 404 that names the nearest ids."""
+def one_model(discovery: Discovery, render: Callable[[Entry], bytes], learned: Learned) -> Endpoint:
+    """The endpoint of one entry, with what refusals have taught about that model. Raises
+    ``ProxyError`` 404 that names the nearest ids."""
 
     async def endpoint(request: Request) -> Response:
         catalog = await discovery.fresh()
@@ -35,6 +37,9 @@ def one_model(discovery: Discovery, render: Callable[[Entry], bytes]) -> Endpoin
         entry = catalog.find(asked)
         if entry is None:
             raise catalog.not_found(asked)
-        return Response(render(entry), media_type="application/json")
+        model = catalog.resolve(asked)
+        lessons = learned.shown(model.id, model.region)
+        shown = entry if lessons is None else {**entry, "learned": lessons}
+        return Response(render(shown), media_type="application/json")
 
     return endpoint

@@ -1,0 +1,187 @@
+"""A client's request on its way to Bedrock: put back together, translated, and put otherwise.
+
+A question is put with everything known: reasoning that the client did not send back comes from the
+memory, facts that earlier refusals taught are applied to the model's traits. If Bedrock refuses it
+for a capability all the same, ``reword`` translates it again with the fact just learned; what the
+operator and the caller must not lose is compared before anything is sent. A fact is remembered for
+the model once the reworded question got further.
+
+Several choices of one request share a question: whoever is refused first rewords it for all.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+import orjson
+
+from proxy.bedrock.learned import Learned
+from proxy.bedrock.upstream import Call
+from proxy.catalog.model import Model
+from proxy.catalog.repairs import Repair, find_repair, keeps_what_matters, with_changes
+from proxy.dialect import Dialect, Keepsake, Options, Request, Translation
+from proxy.errors import ProxyError
+from proxy.memory.store import Memory
+
+OFF_LOOP: Final = 200_000
+"""Bodies above this many bytes are parsed and translated in a thread, so that streams go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What questions are put with. ``learned`` and ``memory`` are shared by all requests.
+
+    ``repaired`` is told the name of each repair and whether it has just been learned.
+    """
+
+    options: Options
+    learned: Learned
+    memory: Memory
+    repaired: Callable[[str, bool], None] = lambda name, learned: None
+
+
+class Question:
+    """``await put()`` first. ``label`` is the metrics' name of the model, ``tenant`` whose memory
+    is used; ``large`` requests are translated in a thread."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        request: Request,
+        model: Model,
+        desk: Desk,
+        *,
+        tenant: str = "",
+        label: str = "",
+        large: bool = False,
+    ) -> None:
+        self.model = model
+        self.request = request
+        self._dialect = dialect
+        self._desk = desk
+        self._owner = f"{tenant}\0{model.traits.family}"
+        self._label = label
+        self._large = large
+        self._repairs: dict[str, None] = {}
+        self._unproven: list[Repair] = []
+        self._recalled: tuple[str, ...] = ()
+        self._told: tuple[str, ...] = ()
+        self._turn = asyncio.Lock()
+        self.translation: Translation
+        self.call: Call
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        repaired = (f"{name}:repaired" for name in self._repairs)
+        return tuple(dict.fromkeys((*self.translation.notes, *self._told, *repaired)))
+
+    async def put(self) -> None:
+        """Raises ``ProxyError`` 400 for what cannot be translated."""
+        await self._recollect()
+        lessons = self._desk.learned.of(self.model.id, self.model.region)
+        if not lessons.names:
+            self._take(*await self._translated(self.model))
+            return
+        wiser = replace(self.model, traits=with_changes(self.model.traits, lessons.changes))
+        translation, body = await self._translated(wiser)
+        if await self._differs(translation, body):
+            self._repairs.update(dict.fromkeys(lessons.names))
+            for name in lessons.names:
+                self._desk.repaired(name, False)
+        self.model = wiser
+        self._take(translation, body)
+
+    def call_for(self, again: bool) -> Call:
+        """The call to make; ``again`` after an unusable answer."""
+        if not again or self.translation.again is None:
+            return self.call
+        return replace(self.call, body=orjson.dumps(self.translation.again))
+
+    async def reword(self, error: ProxyError, refused: Call, again: bool) -> Call | None:
+        """Another call that avoids what was refused; ``None``: the error stands.
+
+        Raises ``ProxyError`` 400 where strict mode forbids the repair.
+        """
+        async with self._turn:
+            return await self._reworded(error, refused, again)
+
+    async def _reworded(self, error: ProxyError, refused: Call, again: bool) -> Call | None:
+        known = self.call_for(again)
+        if (known.body, known.operation) != (refused.body, refused.operation):
+            return known  # another choice was refused before, and has reworded it
+        repair = find_repair(error.status, error.message, self.model.traits)
+        if repair is None:
+            return None
+        wiser = replace(self.model, traits=with_changes(self.model.traits, repair.changes))
+        translation, body = await self._translated(wiser)
+        same = (body, translation.operation) == (self.call.body, self.call.operation)
+        before, after = (cast("Mapping[str, Any]", t.body) for t in (self.translation, translation))
+        if same or not keeps_what_matters(before, after):
+            return None
+        self._prove()  # what was tried before this led further
+        self._unproven.append(repair)
+        self._repairs[repair.name] = None
+        self._desk.repaired(repair.name, True)
+        self.model = wiser
+        self._take(translation, body)
+        return self.call_for(again)
+
+    async def opened(self) -> None:
+        """An answer has begun: these words were right."""
+        stale = any(repair.name == "reasoning_replay" for repair in self._unproven)
+        self._prove()
+        if stale and self._recalled:
+            recalled, self._recalled = self._recalled, ()
+            await self._desk.memory.forget(self._owner, recalled)
+
+    async def keep(self, keepsake: Keepsake) -> None:
+        await self._desk.memory.keep(self._owner, keepsake.key, keepsake.value)
+
+    async def _recollect(self) -> None:
+        lacking = await self._run(self._dialect.lacking, self.request, self.model)
+        if not lacking:
+            return
+        found: Mapping[str, bytes] = await self._desk.memory.recall(self._owner, lacking)
+        if found:
+            self._recalled = tuple(found)
+            self._told = ("reasoning:restored",)
+            self.request = await self._run(self._dialect.restored, self.request, self.model, found)
+        if len(found) < len(lacking):
+            self._told += ("reasoning:missing",)
+
+    async def _translated(self, model: Model) -> tuple[Translation, bytes]:
+        work = (self._dialect, self.request, model, self._desk.options)
+        told: tuple[Translation, bytes] = await self._run(_translate, *work)
+        return told
+
+    async def _differs(self, translation: Translation, body: bytes) -> bool:
+        """Whether what was learned makes a difference to this request."""
+        try:
+            plain, other = await self._translated(self.model)
+        except ProxyError:
+            return True
+        return (other, plain.operation) != (body, translation.operation)
+
+    async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if self._large:
+            return await asyncio.to_thread(function, *arguments)
+        return function(*arguments)
+
+    def _take(self, translation: Translation, body: bytes) -> None:
+        model = self.model
+        self.translation = translation
+        self.call = Call(translation.operation, model.id, body, self._label, model.region)
+
+    def _prove(self) -> None:
+        for repair in self._unproven:
+            if repair.lasting:
+                self._desk.learned.learn(self.model.id, self.model.region, repair)
+        self._unproven.clear()
+
+
+def _translate(
+    dialect: Dialect, request: Request, model: Model, options: Options
+) -> tuple[Translation, bytes]:
+    translation = dialect.translate(request, model, options)
+    return translation, orjson.dumps(translation.body)
