@@ -27,7 +27,7 @@ from proxy.openai.chat.media_parts import (
     remote,
     s3_source,
 )
-from proxy.openai.chat.request_checks import (
+from proxy.openai.request_checks import (
     as_object,
     bad_value,
     join,

@@ -21,7 +21,7 @@ from proxy.errors import ProxyError, invalid
 from proxy.media.sniff import IMAGES, sniff
 from proxy.openai.chat.data_urls import Inline, clean_base64, is_data_url, parse_data_url
 from proxy.openai.chat.notes import Notes
-from proxy.openai.chat.request_checks import bad_value, join, missing, read_text, wrong_type
+from proxy.openai.request_checks import bad_value, join, missing, read_text, wrong_type
 
 Block = dict[str, Json]
 

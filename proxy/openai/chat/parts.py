@@ -29,7 +29,7 @@ from proxy.openai.chat.media_parts import (
     remote,
     video_block,
 )
-from proxy.openai.chat.request_checks import (
+from proxy.openai.request_checks import (
     as_object,
     bad_value,
     missing,

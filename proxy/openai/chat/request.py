@@ -6,7 +6,7 @@ fields are ignored (SDK and framework noise), wrong types are 400s whose ``param
 every level). Source: OpenAI API reference, *Create chat completion*; the extensions are those of
 Bedrock gateways and of Bedrock's own OpenAI-shaped endpoint.
 
-The pieces: ``request_shape`` (the value), ``request_checks`` (typed reads), ``request_messages``,
+The pieces: ``request_shape`` (the value), ``openai/request_checks`` (typed reads, of every dialect), ``request_messages``,
 ``request_tools``, ``request_wishes`` (reasoning, caching) and ``request_native`` (Bedrock's own
 members and headers).
 """
@@ -18,19 +18,6 @@ import orjson
 
 from proxy.converse.types import Json
 from proxy.errors import invalid, unsupported
-from proxy.openai.chat.request_checks import (
-    MAX_NAME,
-    bad_value,
-    read_array,
-    read_boolean,
-    read_choice,
-    read_integer,
-    read_number,
-    read_object,
-    read_text,
-    require_text,
-    wrong_type,
-)
 from proxy.openai.chat.request_messages import check_messages
 from proxy.openai.chat.request_native import read_guard_tag, read_native
 from proxy.openai.chat.request_shape import (
@@ -47,6 +34,19 @@ from proxy.openai.chat.request_tools import (
     read_tools,
 )
 from proxy.openai.chat.request_wishes import read_cache_wish, read_reasoning
+from proxy.openai.request_checks import (
+    MAX_NAME,
+    bad_value,
+    read_array,
+    read_boolean,
+    read_choice,
+    read_integer,
+    read_number,
+    read_object,
+    read_text,
+    require_text,
+    wrong_type,
+)
 
 __all__ = [
     "ChatRequest",

@@ -11,7 +11,7 @@ from typing import Final
 
 from proxy.converse.types import Json
 from proxy.errors import invalid
-from proxy.openai.chat.request_checks import (
+from proxy.openai.request_checks import (
     as_object,
     bad_value,
     check_depth,

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from proxy.converse.types import Json
-from proxy.openai.chat.request_checks import (
+from proxy.openai.request_checks import (
     as_object,
     bad_value,
     check_depth,

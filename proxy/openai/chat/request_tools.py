@@ -12,7 +12,8 @@ from typing import Final
 
 from proxy.converse.types import Json
 from proxy.errors import ProxyError, invalid
-from proxy.openai.chat.request_checks import (
+from proxy.openai.chat.request_shape import ResponseFormat, ToolChoice, ToolSpec
+from proxy.openai.request_checks import (
     as_object,
     bad_value,
     check_depth,
@@ -26,7 +27,6 @@ from proxy.openai.chat.request_checks import (
     require_text,
     wrong_type,
 )
-from proxy.openai.chat.request_shape import ResponseFormat, ToolChoice, ToolSpec
 
 MAX_TOOLS: Final = 512
 _CHOICE_WORDS: Final = MappingProxyType(

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from proxy.converse.types import Json
-from proxy.openai.chat.request_checks import (
+from proxy.openai.chat.request_shape import ReasoningAsk
+from proxy.openai.request_checks import (
     bad_value,
     check_depth,
     read_boolean,
@@ -21,7 +22,6 @@ from proxy.openai.chat.request_checks import (
     require_text,
     wrong_type,
 )
-from proxy.openai.chat.request_shape import ReasoningAsk
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 DEFAULT_EFFORT: Final = "medium"
