@@ -31,6 +31,18 @@ _TYPES: Final = (
 )
 
 
+def load_object(body: bytes) -> dict[str, Json]:
+    """A request body. Raises ``ProxyError`` 400 for bytes that are no JSON object (also invalid
+    UTF-8, NaN, lone surrogates, nesting beyond a thousand levels)."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"The request body is not valid JSON: {error}.", None, None) from None
+    if not isinstance(fields, dict):
+        raise invalid("The request body must be a JSON object.", None, None)
+    return fields
+
+
 def join(at: str, key: str) -> str:
     """The path of ``key`` inside the object at ``at``."""
     return f"{at}.{key}" if at else key

@@ -6,18 +6,16 @@ fields are ignored (SDK and framework noise), wrong types are 400s whose ``param
 every level). Source: OpenAI API reference, *Create chat completion*; the extensions are those of
 Bedrock gateways and of Bedrock's own OpenAI-shaped endpoint.
 
-The pieces: ``request_shape`` (the value), ``openai/request_checks`` (typed reads, of every dialect), ``request_messages``,
-``request_tools``, ``request_wishes`` (reasoning, caching) and ``request_native`` (Bedrock's own
-members and headers).
+The pieces: ``request_shape`` (the value), ``request_messages``, ``request_tools``,
+``request_wishes`` (reasoning, caching) and ``request_native`` (Bedrock's own members and headers);
+the typed reads are ``openai/request_checks``, which all dialects share.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-import orjson
-
 from proxy.converse.types import Json
-from proxy.errors import invalid, unsupported
+from proxy.errors import unsupported
 from proxy.openai.chat.request_messages import check_messages
 from proxy.openai.chat.request_native import read_guard_tag, read_native
 from proxy.openai.chat.request_shape import (
@@ -37,6 +35,7 @@ from proxy.openai.chat.request_wishes import read_cache_wish, read_reasoning
 from proxy.openai.request_checks import (
     MAX_NAME,
     bad_value,
+    load_object,
     read_array,
     read_boolean,
     read_choice,
@@ -111,12 +110,7 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
 
 
 def _load(body: bytes) -> Mapping[str, Json]:
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise invalid(f"The request body is not valid JSON: {error}.", None, None) from None
-    if not isinstance(fields, dict):
-        raise invalid("The request body must be a JSON object.", None, None)
+    fields = load_object(body)
     extra = fields.get("extra_body")  # merged by the SDKs; sent literally by hand-written clients
     return {**extra, **fields} if isinstance(extra, dict) else fields
 
