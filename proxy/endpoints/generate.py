@@ -28,6 +28,8 @@ from proxy.relay import FAREWELL, Client, ClientGone, Exchange, Limits, Opener, 
 from proxy.tracing import PassOn, Trace, Tracing
 
 _NOTES: Final = b"x-bedrock-proxy-notes"
+_AT_ONCE: Final = 16
+"""Calls that one request has under way at most."""
 _DEADLINE_HEADERS: Final = ("x-stainless-read-timeout", "x-stainless-timeout")
 
 Ended = TypeVar("Ended")
@@ -193,29 +195,33 @@ class Generate:
         record: Record,
         question: Question,
     ) -> Sequence[Ended]:
-        """Every choice's ending. The first call goes ahead alone, so that it warms the cache."""
-        choices = question.translation.choices
-        openers = [self._opener(client, record, question) for _ in range(choices)]
-        if choices == 1:
+        """Every choice's ending, in their order."""
+        translation = question.translation
+        openers = [
+            self._opener(client, record, question, choice) for choice in range(translation.choices)
+        ]
+        if len(openers) == 1:
             return [await one(0, openers[0])]
-        return await _fan_out(openers, one)
+        return await _fan_out(openers, one, led=not translation.bodies)
 
-    def _opener(self, client: Client, record: Record, question: Question) -> Opener:
+    def _opener(self, client: Client, record: Record, question: Question, choice: int) -> Opener:
         """Opens one choice's answer, and tells of what had to be reworded for it."""
         upstream, ration = self._shop.upstream, Ration()
 
         async def opener(again: bool) -> Answer:
-            before = question.call
+            before = question.calls
 
             async def reword(error: ProxyError, refused: Call) -> Call | None:
-                other = await question.reword(error, refused, again)
+                other = await question.reword(error, refused, choice, again)
                 _tell_notes(client, record, question)
                 return other
 
-            answer = await upstream.open(question.call_for(again), record, reword, ration)
-            answer.reworded = question.call is not before
+            call = question.call_for(choice, again)
+            answer = await upstream.open(call, record, reword, ration)
+            answer.reworded = question.calls is not before
             await question.opened()
-            if answer.upstream_id and not client.streaming and not record.first_write:
+            told = choice > 0 or client.streaming or record.first_write
+            if answer.upstream_id and not told:
                 client.headers.append((b"x-amzn-requestid", _header(answer.upstream_id)))
             return answer
 
@@ -265,9 +271,12 @@ class _Asking:
 
 
 async def _fan_out(
-    openers: Sequence[Opener], one: Callable[[int, Opener], Awaitable[Ended]]
+    openers: Sequence[Opener], one: Callable[[int, Opener], Awaitable[Ended]], led: bool
 ) -> Sequence[Ended]:
+    """All choices side by side. ``led``: the first is opened alone, since it warms the cache that
+    the others then read."""
     leading = asyncio.Event()
+    places = asyncio.Semaphore(_AT_ONCE)
 
     async def first(again: bool) -> Answer:
         answer = await openers[0](again)
@@ -275,12 +284,14 @@ async def _fan_out(
         return answer
 
     async def run(choice: int, opener: Opener) -> Ended:
-        return await one(choice, opener)
+        async with places:
+            return await one(choice, opener)
 
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(run(0, first))]
-            await leading.wait()
+            if led:
+                await leading.wait()
             tasks += [group.create_task(run(n, openers[n])) for n in range(1, len(openers))]
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None

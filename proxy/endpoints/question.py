@@ -10,7 +10,7 @@ Several choices of one request share a question: whoever is refused first reword
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -23,6 +23,8 @@ from proxy.catalog.repairs import Repair, find_repair, keeps_what_matters, with_
 from proxy.dialect import Dialect, Keepsake, Options, Request, Translation
 from proxy.errors import ProxyError
 from proxy.memory.store import Memory
+
+Bodies = tuple[bytes, ...]
 
 OFF_LOOP: Final = 200_000
 """Bodies above this many bytes are parsed and translated in a thread, so that streams go on."""
@@ -69,7 +71,7 @@ class Question:
         self._told: tuple[str, ...] = ()
         self._turn = asyncio.Lock()
         self.translation: Translation
-        self.call: Call
+        self.calls: tuple[Call, ...]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -84,48 +86,52 @@ class Question:
             self._take(*await self._translated(self.model))
             return
         wiser = replace(self.model, traits=with_changes(self.model.traits, lessons.changes))
-        translation, body = await self._translated(wiser)
-        if await self._differs(translation, body):
+        translation, bodies = await self._translated(wiser)
+        if await self._differs(translation, bodies):
             self._repairs.update(dict.fromkeys(lessons.names))
             for name in lessons.names:
                 self._desk.repaired(name, False)
         self.model = wiser
-        self._take(translation, body)
+        self._take(translation, bodies)
 
-    def call_for(self, again: bool) -> Call:
+    def call_for(self, choice: int, again: bool) -> Call:
         """The call to make; ``again`` after an unusable answer."""
+        call = self.calls[choice if self.translation.bodies else 0]
         if not again or self.translation.again is None:
-            return self.call
-        return replace(self.call, body=orjson.dumps(self.translation.again))
+            return call
+        return replace(call, body=orjson.dumps(self.translation.again))
 
-    async def reword(self, error: ProxyError, refused: Call, again: bool) -> Call | None:
+    async def reword(
+        self, error: ProxyError, refused: Call, choice: int, again: bool
+    ) -> Call | None:
         """Another call that avoids what was refused; ``None``: the error stands.
 
         Raises ``ProxyError`` 400 where strict mode forbids the repair.
         """
         async with self._turn:
-            return await self._reworded(error, refused, again)
+            return await self._reworded(error, refused, choice, again)
 
-    async def _reworded(self, error: ProxyError, refused: Call, again: bool) -> Call | None:
-        known = self.call_for(again)
+    async def _reworded(
+        self, error: ProxyError, refused: Call, choice: int, again: bool
+    ) -> Call | None:
+        known = self.call_for(choice, again)
         if (known.body, known.operation) != (refused.body, refused.operation):
             return known  # another choice was refused before, and has reworded it
         repair = find_repair(error.status, error.message, self.model.traits)
         if repair is None:
             return None
         wiser = replace(self.model, traits=with_changes(self.model.traits, repair.changes))
-        translation, body = await self._translated(wiser)
-        same = (body, translation.operation) == (self.call.body, self.call.operation)
-        before, after = (cast("Mapping[str, Any]", t.body) for t in (self.translation, translation))
-        if same or not keeps_what_matters(before, after):
+        translation, bodies = await self._translated(wiser)
+        said = (tuple(call.body for call in self.calls), self.calls[0].operation)
+        if said == (bodies, translation.operation) or not _keeps(self.translation, translation):
             return None
         self._prove()  # what was tried before this led further
         self._unproven.append(repair)
         self._repairs[repair.name] = None
         self._desk.repaired(repair.name, True)
         self.model = wiser
-        self._take(translation, body)
-        return self.call_for(again)
+        self._take(translation, bodies)
+        return self.call_for(choice, again)
 
     async def opened(self) -> None:
         """An answer has begun: these words were right."""
@@ -150,28 +156,31 @@ class Question:
         if len(found) < len(lacking):
             self._told += ("reasoning:missing",)
 
-    async def _translated(self, model: Model) -> tuple[Translation, bytes]:
+    async def _translated(self, model: Model) -> tuple[Translation, Bodies]:
         work = (self._dialect, self.request, model, self._desk.options)
-        told: tuple[Translation, bytes] = await self._run(_translate, *work)
+        told: tuple[Translation, Bodies] = await self._run(_translate, *work)
         return told
 
-    async def _differs(self, translation: Translation, body: bytes) -> bool:
+    async def _differs(self, translation: Translation, bodies: Bodies) -> bool:
         """Whether what was learned makes a difference to this request."""
         try:
             plain, other = await self._translated(self.model)
         except ProxyError:
             return True
-        return (other, plain.operation) != (body, translation.operation)
+        return (other, plain.operation) != (bodies, translation.operation)
 
     async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if self._large:
             return await asyncio.to_thread(function, *arguments)
         return function(*arguments)
 
-    def _take(self, translation: Translation, body: bytes) -> None:
+    def _take(self, translation: Translation, bodies: Bodies) -> None:
         model = self.model
         self.translation = translation
-        self.call = Call(translation.operation, model.id, body, self._label, model.region)
+        self.calls = tuple(
+            Call(translation.operation, model.id, body, self._label, model.region)
+            for body in bodies
+        )
 
     def _prove(self) -> None:
         for repair in self._unproven:
@@ -182,6 +191,15 @@ class Question:
 
 def _translate(
     dialect: Dialect, request: Request, model: Model, options: Options
-) -> tuple[Translation, bytes]:
+) -> tuple[Translation, Bodies]:
     translation = dialect.translate(request, model, options)
-    return translation, orjson.dumps(translation.body)
+    return translation, tuple(map(orjson.dumps, _bodies(translation)))
+
+
+def _bodies(translation: Translation) -> Sequence[Mapping[str, Any]]:
+    return translation.bodies or (cast("Mapping[str, Any]", translation.body),)
+
+
+def _keeps(before: Translation, after: Translation) -> bool:
+    """Whether nothing is lost that the operator or the caller must not lose."""
+    return all(map(keeps_what_matters, _bodies(before), _bodies(after)))
