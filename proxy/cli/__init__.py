@@ -8,7 +8,7 @@ import click
 
 from proxy import __version__
 
-_COMMANDS: Final = ("demo", "serve", "models", "version")
+_COMMANDS: Final = ("demo", "serve", "models", "explain", "doctor", "config", "version")
 
 
 class _Commands(click.Group):

@@ -342,12 +342,15 @@ def _within(word: str, efforts: frozenset[str]) -> str:
 
 
 def _unsigned_loop(messages: Sequence[Mapping[str, Json]], traits: Traits) -> bool:
-    """The last assistant turn called tools, and its signed reasoning is not there to be sent.
+    """Some turn of the running tool loop has no signed reasoning that could be sent.
 
-    A model that thinks by budget refuses such a turn ("Expected thinking, found tool_use").
+    A model that thinks by budget refuses such a loop ("Expected thinking, found tool_use"). The
+    loop is what was called since the last answer in words.
     """
     for message in reversed(messages):
         if message.get("role") == "assistant":
-            calls = message.get("tool_calls") or message.get("function_call")
-            return bool(calls) and not replay_blocks(message, traits, "messages")
+            if not (message.get("tool_calls") or message.get("function_call")):
+                return False
+            if not replay_blocks(message, traits, "messages"):
+                return True
     return False
