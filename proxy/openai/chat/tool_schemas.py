@@ -161,6 +161,8 @@ class _Cleaner:
     def _plain(self, out: Schema, key: str, value: Json) -> None:
         if key == "pattern" and self._unreadable(value):
             self._note("dropped", "This model's schemas take no look-around in a pattern.")
+        elif key == "$ref" and not isinstance(value, str):
+            self._note("dropped", "A reference in the schema is no string.")
         elif key == "type" and not _is_type(value):
             self._note("dropped", "The schema names a type that JSON does not have.")
         elif key == "required":

@@ -381,7 +381,7 @@ def test_any_marks_become_legal(
             if kind == "cachePoint":
                 assert at > 0
                 assert kinds[at - 1] not in ("cachePoint", "reasoningContent", "document", "video")
-    assert legal(made, traits, ttl=ttl)[0] == made
+    assert legal(made, traits)[0] == made
     report = ParamValidator().validate({"modelId": "m", **made}, converse)
     assert not report.has_errors(), report.generate_report()
 

@@ -91,8 +91,8 @@ REPAIRS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
         [],
     ),
     (
-        "a type that JSON does not have",
-        {"type": "object", "properties": {"a": {"type": "str"}, "b": {"type": ["any"]}}},
+        "a type that JSON does not have, a reference that is none",
+        {"type": "object", "$ref": 1, "properties": {"a": {"type": "str"}, "b": {"type": ["any"]}}},
         {"type": "object", "properties": {"a": {}, "b": {}}},
         ["tools.parameters:dropped"],
     ),
