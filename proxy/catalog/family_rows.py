@@ -320,7 +320,12 @@ GROK: Final = replace(
 # Embeddings
 
 TITAN_EMBED: Final = replace(
-    _TEXT_ONLY, family="embedding", system=False, stream=False, embeds="titan"
+    _TEXT_ONLY,
+    family="embedding",
+    system=False,
+    stream=False,
+    embeds="titan",
+    embed_sizes=frozenset({1536}),
 )
 TITAN_EMBED_2: Final = replace(
     TITAN_EMBED, embeds="titan_2", embed_sizes=frozenset({256, 512, 1024})
@@ -328,12 +333,14 @@ TITAN_EMBED_2: Final = replace(
 TITAN_EMBED_IMAGE: Final = replace(
     TITAN_EMBED, embeds="titan_image", embed_sizes=frozenset({256, 384, 1024})
 )
-COHERE_EMBED: Final = replace(TITAN_EMBED, embeds="cohere_3", embed_batch=96)
+COHERE_EMBED: Final = replace(
+    TITAN_EMBED, embeds="cohere_3", embed_sizes=frozenset({1024}), embed_batch=96
+)
 COHERE_EMBED_4: Final = replace(
     COHERE_EMBED, embeds="cohere_4", embed_sizes=frozenset({256, 512, 1024, 1536})
 )
 NOVA_EMBED: Final = replace(
     TITAN_EMBED, embeds="nova", embed_sizes=frozenset({256, 384, 1024, 3072})
 )
-MARENGO_2: Final = replace(TITAN_EMBED, embeds="marengo_2")
-MARENGO_3: Final = replace(TITAN_EMBED, embeds="marengo_3")  # ?
+MARENGO_2: Final = replace(TITAN_EMBED, embeds="marengo_2", embed_sizes=frozenset({1024}))
+MARENGO_3: Final = replace(TITAN_EMBED, embeds="marengo_3", embed_sizes=frozenset({512}))  # ?

@@ -146,7 +146,7 @@ class Traits:
     embeds: EmbeddingStyle = "none"
     """Whose InvokeModel body it takes; such a model takes no Converse."""
     embed_sizes: frozenset[int] = frozenset()
-    """Dimensions that can be asked for. Empty: its own only."""
+    """The dimensions that its vectors can have. Where there is but one, no member asks for it."""
     embed_batch: int = 1
     """Texts in one call."""
 

@@ -268,6 +268,8 @@ class Catalog:
 
     def _view(self, name: str, entry: Entry) -> Mapping[str, object]:
         provider = entry.provider or entry.foundation.partition(".")[0]
+        sizes = traits_for(entry.foundation).embed_sizes
+        output = None if sizes else entry.max_output_tokens or self.options.default_max_tokens
         return MappingProxyType(
             {
                 "id": name,
@@ -275,7 +277,8 @@ class Catalog:
                 "owned_by": provider.lower().replace(" ", "-") or "aws",
                 "name": entry.name or name,
                 "context_window": entry.context_window or self.options.default_context_window,
-                "max_output_tokens": entry.max_output_tokens or self.options.default_max_tokens,
+                "max_output_tokens": output,
+                "embedding_dimensions": tuple(sorted(sizes)) or None,
                 "limits_known": entry.context_window is not None,
                 "input_modalities": entry.inputs,
                 "output_modalities": entry.outputs,
