@@ -101,6 +101,8 @@ class WireEngine(httpx.AsyncBaseTransport):
             raise httpx.ConnectTimeout("Connecting took too long.") from fault
         except (OSError, UnicodeError) as fault:  # of the resolver, the network and TLS
             raise httpx.ConnectError(str(fault)) from fault
+        if not connection.lost:
+            self._open.add(connection)
         if self._closed:
             connection.abort()
             raise httpx.ConnectError("The engine is closed.")
@@ -111,7 +113,7 @@ class WireEngine(httpx.AsyncBaseTransport):
         opened = await dial(host, port)
         secure = scheme == "https"
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(origin, self._open.add, self._idle.put, self._forget),
+            lambda: Connection(origin, self._idle.put, self._forget),
             sock=opened,
             ssl=self._ssl_context if secure else None,
             server_hostname=host if secure else None,

@@ -163,8 +163,8 @@ class Exchange(Answer, httpx.AsyncByteStream):
 class Connection(asyncio.Protocol):
     """A socket that serves one exchange after the other.
 
-    ``made`` is called when it is up, ``released`` when it is free for another exchange, ``lost``
-    when it is over.
+    ``released`` is called when it is free for another exchange, ``forget`` when it is over: neither
+    when the loop gave it up before it was handed out.
     """
 
     transport: asyncio.Transport
@@ -172,9 +172,8 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         origin: Origin,
-        made: Callable[["Connection"], None],
         released: Callable[["Connection"], None],
-        lost: Callable[["Connection"], None],
+        forget: Callable[["Connection"], None],
     ) -> None:
         self.origin = origin
         self.loop = asyncio.get_running_loop()
@@ -183,9 +182,9 @@ class Connection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.writable = True
         self._paused = False
-        self._made = made
+        self.lost = False
         self._released = released
-        self._lost = lost
+        self._forget = forget
 
     @property
     def is_usable(self) -> bool:
@@ -233,7 +232,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._made(self)
 
     def data_received(self, data: bytes) -> None:
         if self.exchange is None:
@@ -245,8 +243,9 @@ class Connection(asyncio.Protocol):
         self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
         self._end(exc)
-        self._lost(self)
+        self._forget(self)
 
     def pause_writing(self) -> None:
         self.writable = False

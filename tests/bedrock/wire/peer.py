@@ -11,6 +11,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 
@@ -19,6 +20,9 @@ from proxy.bedrock.wire import WireEngine
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+NOBODY = str(Path(__file__).with_name("nobody.pem"))
+"""The certificate of an authority that signs nothing: quick to load, and trusts no one."""
 
 
 class Line:
@@ -41,6 +45,9 @@ class Line:
 
     async def read(self, limit: int = 1 << 20) -> bytes:
         return await self._reader.read(limit)
+
+    async def read_exactly(self, size: int) -> bytes:
+        return await self._reader.readexactly(size)
 
     async def read_head(self) -> bytes:
         head = await self._reader.readuntil(b"\r\n\r\n")
@@ -169,16 +176,14 @@ def once(data: bytes) -> Script:
 
 @asynccontextmanager
 async def engine_of(
-    kind: str, *, keep: int = 10, expiry: float = 50.0, bundle: str = ""
+    kind: str, *, keep: int = 10, bundle: str = NOBODY
 ) -> AsyncIterator[httpx.AsyncBaseTransport]:
     """``wire``, or ``httpx`` as the house opens it; closed at the end, with nothing left open."""
     if kind == "httpx":
-        environment = {"AWS_CA_BUNDLE": bundle} if bundle else {}
-        async with open_engine(environment, "127.0.0.1", keep=keep) as proven:
+        async with open_engine({"AWS_CA_BUNDLE": bundle}, "127.0.0.1", keep=keep) as proven:
             yield proven
         return
-    context = ssl.create_default_context(cafile=bundle or None)
-    engine = WireEngine(context, keep=keep, keepalive_expiry=expiry)
+    engine = WireEngine(ssl.create_default_context(cafile=bundle), keep=keep)
     try:
         yield engine
     finally:

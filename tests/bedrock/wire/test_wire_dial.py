@@ -145,6 +145,19 @@ async def test_cancelling_closes_every_socket(resolved: list[tuple[str, int]], c
     await until(lambda: open_descriptors() <= before + 1)
 
 
+async def test_the_loop_takes_a_socket_over_for_good() -> None:
+    """uvloop before 0.23 left a cancelled socket with a descriptor that it had closed; the socket
+    then closed it again, and with it whichever connection had got its number (its issue 738)."""
+    loop = asyncio.get_running_loop()
+    async with peer(serving(OK)) as far:
+        opened = await dial(*port_of(far.url))
+        taking = loop.create_task(loop.create_connection(asyncio.Protocol, sock=opened))
+        await asyncio.sleep(0)
+        taking.cancel()
+        await asyncio.wait([taking])
+        await until(lambda: opened.fileno() == -1)
+
+
 async def test_a_socket_is_tuned() -> None:
     async with peer(serving(OK)) as far:
         opened = await dial(*port_of(far.url))

@@ -11,6 +11,7 @@ from proxy.bedrock.wire import WireEngine, _Idle
 from proxy.bedrock.wire_connection import Connection
 from tests.bedrock.wire.peer import (
     CHUNKED,
+    NOBODY,
     OK,
     Line,
     fetch,
@@ -30,7 +31,10 @@ def seat(request: pytest.FixtureRequest) -> str:
 
 def of(keep: int, expiry: float = 50.0, max_age: float = 300.0) -> WireEngine:
     return WireEngine(
-        ssl.create_default_context(), keep=keep, keepalive_expiry=expiry, max_age=max_age
+        ssl.create_default_context(cafile=NOBODY),
+        keep=keep,
+        keepalive_expiry=expiry,
+        max_age=max_age,
     )
 
 
