@@ -16,6 +16,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -247,13 +248,19 @@ def profile_names(session: Any) -> frozenset[str]:
 
 def config_files(environment: Mapping[str, str]) -> tuple[Path, Path]:
     """The shared credentials file and the shared configuration file."""
-    home = Path(environment.get("HOME") or "~").expanduser()
+    home = home_folder(environment)
     credentials = environment.get("AWS_SHARED_CREDENTIALS_FILE")
     config = environment.get("AWS_CONFIG_FILE")
     return (
-        Path(credentials).expanduser() if credentials else home / ".aws" / "credentials",
-        Path(config).expanduser() if config else home / ".aws" / "config",
+        Path(expanduser(credentials)) if credentials else home / ".aws" / "credentials",
+        Path(expanduser(config)) if config else home / ".aws" / "config",
     )
+
+
+def home_folder(environment: Mapping[str, str]) -> Path:
+    """The user's folder. A numeric uid in a container may have none: then ``~``, as it is written,
+    where nothing is found (``Path.expanduser`` would raise)."""
+    return Path(environment.get("HOME") or expanduser("~"))
 
 
 def _profile_of(environment: Mapping[str, str]) -> str | None:

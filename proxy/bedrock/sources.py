@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.bedrock.chain import config_files, environment_keys, metadata_is_off
+from proxy.bedrock.chain import config_files, environment_keys, home_folder, metadata_is_off
 
 _PROFILE_KEYS: Final = frozenset(
     {
@@ -76,8 +76,8 @@ def _sources(environment: Mapping[str, str], profile: str | None, root: Path) ->
 def _from_legacy_files(environment: Mapping[str, str], root: Path) -> Iterator[Source]:
     if environment.get("AWS_CREDENTIAL_FILE"):
         yield Source("ec2-credentials-file", "AWS_CREDENTIAL_FILE")
-    home = Path(environment.get("HOME") or "~").expanduser()
-    places = (Path(environment.get("BOTO_CONFIG", "")), _under(root, _BOTO), home / ".boto")
+    own = home_folder(environment) / ".boto"
+    places = (Path(environment.get("BOTO_CONFIG", "")), _under(root, _BOTO), own)
     if any(place.is_file() for place in places):
         yield Source("boto-config", "boto configuration file", certain=False)
 

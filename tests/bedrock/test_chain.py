@@ -301,3 +301,23 @@ def test_unreadable_files_are_no_source(machine, tmp_path) -> None:
     machine.write("config", "[broken")
     machine.write("credentials", "\x00")
     assert where(machine, tmp_path) is None
+
+
+def test_a_user_without_a_home(machine, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's numeric uid that is in no passwd file, and no HOME: found by running the image
+    with a cleared environment. Sources that need no home work, those that do are not there."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    machine.unset("HOME", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")
+    machine.set(AWS_ACCESS_KEY_ID="AKIAENV", AWS_SECRET_ACCESS_KEY="s")
+    chain = Chain(machine.environment, region=REGION)
+    assert chain.load().access_key == "AKIAENV"
+    assert chain.mark() == ()
+    assert detect(machine.environment) is not None
+    machine.unset("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    assert detect(machine.environment, root=tmp_path) is None
+    with pytest.raises(Unavailable):
+        chain.load()
