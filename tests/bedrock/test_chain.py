@@ -320,4 +320,4 @@ def test_a_user_without_a_home(machine, tmp_path, monkeypatch: pytest.MonkeyPatc
     machine.unset("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     assert detect(machine.environment, root=tmp_path) is None
     with pytest.raises(Unavailable):
-        chain.load()
+        load(machine)
