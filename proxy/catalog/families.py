@@ -60,7 +60,7 @@ FAMILIES: Final[tuple[tuple[str, Traits], ...]] = (
     ("meta.llama3-1", rows.LLAMA_31),
     ("meta.llama3-2-11b", rows.LLAMA_VISION),
     ("meta.llama3-2-90b", rows.LLAMA_VISION),
-    ("meta.llama3-2", rows.LLAMA_31),
+    ("meta.llama3-2", rows.LLAMA_3),
     ("meta.llama3-3", rows.LLAMA_31),
     ("meta.llama3", rows.LLAMA_3),
     ("meta.llama", rows.LLAMA_4),

@@ -47,6 +47,8 @@ DIFFERENT = {
     ("mistral.mistral-7b", "tool_choice"): "a choice is worth nothing without tools",
     ("mistral.mixtral", "tool_choice"): "a choice is worth nothing without tools",
     ("google.gemma-3-", "native_structured_output"): "recorded for 27b, AWS lists 12b too",
+    ("meta.llama3-2-1b", "tools"): "AWS's Converse feature table: no tools",
+    ("meta.llama3-2-3b", "tools"): "AWS's Converse feature table: no tools",
     ("meta.llama4", "vision"): "images are recorded",
     ("meta.llama4", "input_modalities"): "images are recorded",
     ("minimax.minimax-m2", "reasoning"): "reasoning blocks are recorded for M2",
