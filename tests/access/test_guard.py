@@ -1,12 +1,16 @@
 """The door: who may pass."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
 from proxy.access.guard import Guard
+from proxy.access.hashing import hash_chosen, hash_minted, mint_key
+from proxy.access.key_sources import FileSource
+from proxy.access.keys import KeyStore
 from proxy.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
@@ -21,16 +25,24 @@ def anyio_backend() -> str:
 class Door:
     """A guard before an app that notes what it let in."""
 
-    def __init__(self, key: str | None = KEY, metrics_public: bool = False) -> None:
+    def __init__(
+        self,
+        key: str | None = KEY,
+        metrics_public: bool = False,
+        keys: KeyStore | None = None,
+    ) -> None:
         self.passed: list[str] = []
+        self.tenants: list[str] = []
         self.metrics = Metrics(version="0", mode="test", stream_limit=1)
         self.guard = Guard(
-            self.app, key=key, metrics_public=metrics_public, metrics=self.metrics,
+            self.app, key=key, keys=keys, metrics_public=metrics_public, metrics=self.metrics,
             render=lambda error: orjson.dumps({"code": error.code, "message": error.message}),
         )  # fmt: skip
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         self.passed.append(scope["path"])
+        self.tenants.append(scope["state"]["tenant"].name)
+        assert KEY not in repr(scope["state"])
 
     async def knock(
         self, *headers: tuple[str, str], path: str = "/v1/models"
@@ -117,3 +129,53 @@ async def test_the_path_is_folded_once_for_all() -> None:
 async def test_a_callers_request_id_is_repeated_only_when_safe(sent: str, kept: bool) -> None:
     _, _, request_id = await Door(key=None).knock(("x-request-id", sent))
     assert (request_id.decode() == sent) is kept
+
+
+def bearer(key: str) -> tuple[str, str]:
+    return ("authorization", f"Bearer {key}")
+
+
+async def test_whoever_passes_is_known_behind_the_door(tmp_path: Path) -> None:
+    minted, ended, chosen = mint_key(), mint_key(), "a-passphrase-of-ours"
+    file = tmp_path / "keys.toml"
+    file.write_text(
+        f'[keys.alice]\nhash = "{hash_minted(minted)}"\nmodels = ["anthropic.*"]\n'
+        f'[keys.bob]\nhash = "{hash_chosen(chosen)}"\n'
+        f'[keys.old]\nhash = "{hash_minted(ended)}"\nexpires = 2020-01-01\n'
+    )
+    store = KeyStore(FileSource(file), single=KEY)
+    await store.load()
+    door = Door(keys=store)
+    for key in (minted, chosen, KEY):
+        assert (await door.knock(bearer(key)))[0] == 200
+    await door.knock(path="/healthz")
+    assert door.tenants == ["alice", "bob", "default", "anonymous"]
+    status, answer, body = await door.knock(bearer(ended))
+    assert status == 401
+    assert orjson.loads(body) == {"code": "invalid_api_key", "message": "The API key has expired."}
+    assert answer[b"www-authenticate"] == b"Bearer"
+    assert answer[b"x-should-retry"] == b"false"
+
+
+async def test_keys_that_cannot_be_told_yet_are_no_401(tmp_path: Path) -> None:
+    door = Door(keys=KeyStore(FileSource(tmp_path / "keys.toml"), single=KEY))
+    status, answer, body = await door.knock(bearer(mint_key()))
+    assert (status, orjson.loads(body)["code"]) == (503, "keys_unavailable")
+    assert (answer[b"retry-after"], answer[b"x-should-retry"]) == (b"2", b"true")
+    assert b"www-authenticate" not in answer
+    assert (await door.knock(bearer(KEY)))[0] == 200
+
+
+async def test_an_empty_file_of_keys_is_no_open_door(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    file.write_text("")
+    store = KeyStore(FileSource(file))
+    await store.load()
+    assert (await Door(key=None, keys=store).knock())[0] == 401
+    assert (await Door(key=None, keys=store).knock(bearer("")))[0] == 401
+
+
+async def test_a_caller_cannot_bring_a_tenant_along() -> None:
+    door = Door(key=None)
+    await door.knock(("x-tenant", "alice"), ("tenant", "alice"))
+    assert door.tenants == ["anonymous"]
