@@ -4,9 +4,8 @@ All chunks of a choice share everything but their delta, and nearly all deltas a
 one key. So ``Frame`` renders the constant bytes once per stream, ``slot`` once per key, and a text
 delta costs one ``orjson.dumps`` and one concatenation. Nothing here knows Converse.
 
-Every chunk is one ``data:`` line: what JSON leaves raw but ``str.splitlines`` takes for a line end
-(U+2028, U+2029, U+0085) is escaped, since clients exist that split so. Source: OpenAI API
-reference, *The chat completion chunk object*; WHATWG HTML, *Server-sent events*.
+Every chunk is one ``data:`` line, whatever its reader takes for a line end (``lines.py``). Source:
+OpenAI API reference, *The chat completion chunk object*; WHATWG HTML, *Server-sent events*.
 """
 
 from collections.abc import Mapping
@@ -16,26 +15,11 @@ import orjson
 
 from proxy.converse.types import Json
 from proxy.dialect import Stamp
+from proxy.openai.lines import dumps
 
 COMPLETION: Final = "chatcmpl-"
 HOLE: Final = "\0"
 _TAIL: Final = b',"logprobs":null,"finish_reason":null}]'
-
-
-def dumps(value: Json) -> bytes:
-    """``value`` as JSON that stands on one line for every reader of lines.
-
-    Half a surrogate pair is no Unicode text and no JSON writer takes it; it becomes U+FFFD.
-    """
-    try:
-        raw = orjson.dumps(value)
-    except TypeError:
-        raw = orjson.dumps(_mended(value))
-    return (
-        raw.replace(b"\xe2\x80\xa8", rb"\u2028")
-        .replace(b"\xe2\x80\xa9", rb"\u2029")
-        .replace(b"\xc2\x85", rb"\u0085")
-    )
 
 
 class Slot(NamedTuple):
@@ -112,14 +96,3 @@ def usage_chunk(stamp: Stamp, usage: Mapping[str, Json], top: Mapping[str, Json]
         "usage": usage,
     }
     return b"data: " + dumps(chunk) + b"\n\n"
-
-
-def _mended(value: Json) -> Json:
-    match value:
-        case str():
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case list() | tuple():
-            return [_mended(entry) for entry in value]
-        case Mapping():
-            return {_mended(key): _mended(entry) for key, entry in value.items()}
-    return value

@@ -23,10 +23,11 @@ from proxy.converse.types import Event, Json, Usage
 from proxy.dialect import Collector, Stamp, Translation
 from proxy.openai.chat.answer import Answer
 from proxy.openai.chat.attachments import Attachment
-from proxy.openai.chat.chunks import COMPLETION, HOLE, Frame, Slot, dumps, usage_chunk
+from proxy.openai.chat.chunks import COMPLETION, HOLE, Frame, Slot, usage_chunk
 from proxy.openai.chat.extras import extras
 from proxy.openai.chat.plan import Plan
 from proxy.openai.chat.usage import service_tier, usage_object
+from proxy.openai.lines import dumps
 
 REASONING: Final = "reasoning_content"
 _FENCE: Final = re.compile(r"```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n?```", re.DOTALL)

@@ -7,9 +7,10 @@ import pytest
 
 from proxy.converse.types import Event
 from proxy.dialect import Stamp, Translation
-from proxy.openai.chat.chunks import HOLE, Frame, dumps
+from proxy.openai.chat.chunks import HOLE, Frame
 from proxy.openai.chat.from_converse import ChatEncoder
 from proxy.openai.chat.plan import Plan
+from proxy.openai.lines import dumps
 
 STAMP = Stamp("id", 7, "modèle\u2028\0")
 
