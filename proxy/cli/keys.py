@@ -18,11 +18,20 @@ from proxy.cli.options import stop
 
 _UNITS: Final = (("h", 3600), ("d", 86400), ("w", 7 * 86400))
 
+
+def _on_disk(context: click.Context, option: click.Parameter, file: Path) -> Path:
+    """The keys file, unless the keys are kept in AWS: those are edited there."""
+    if str(file).startswith(("arn:", "secretsmanager:", "ssm:")):
+        raise stop(f"{file} is kept in AWS; edit a copy with --file, and store that there")
+    return file
+
+
 _file = click.option(
     "--file",
     "file",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="BEDROCK_PROXY_KEYS",
+    callback=_on_disk,
     default="keys.toml",
     show_default=True,
     help="the keys file  [BEDROCK_PROXY_KEYS]",

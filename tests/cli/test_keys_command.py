@@ -133,6 +133,13 @@ def test_faults_end_with_what_to_do(tmp_path: Path, words: tuple[str, ...], told
     assert not file.exists()
 
 
+def test_keys_kept_in_aws_are_not_looked_for_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEDROCK_PROXY_KEYS", "ssm:/proxy/keys")
+    ended = CliRunner().invoke(command, ["create", "a"])
+    assert ended.exit_code == 2
+    assert "is kept in AWS" in ended.output
+
+
 def test_a_broken_file_is_never_overwritten(tmp_path: Path) -> None:
     file = tmp_path / "keys.toml"
     file.write_text("[keys.a\n")
