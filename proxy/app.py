@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -32,7 +33,7 @@ from proxy.bedrock.targets import Targets
 from proxy.bedrock.upstream import Upstream
 from proxy.bedrock.worker import Worker
 from proxy.catalog.entries import Options as CatalogOptions
-from proxy.dialect import Options
+from proxy.dialect import Dialect, Options
 from proxy.endpoints.explain import explaining
 from proxy.endpoints.faults import fault_handlers
 from proxy.endpoints.gate import Gate
@@ -47,6 +48,8 @@ from proxy.metrics import Metrics
 from proxy.metrics.lag import LoopLag
 from proxy.metrics.news import DiscoveryNews, credentials_news
 from proxy.openai.chat.api import CHAT
+from proxy.openai.completions.api import completions
+from proxy.openai.embeddings.api import EMBEDDINGS
 from proxy.openai.errors import error_body
 from proxy.openai.models import render_list, render_one
 from proxy.relay import Limits
@@ -54,6 +57,14 @@ from proxy.settings import Loaded, Settings, SettingsError
 from proxy.tracing import PassOn, open_spans
 
 PREFIXES: Final = ("/v1", "", "/api/v1", "/openai/v1")
+SPOKEN: Final[Mapping[str, Dialect]] = MappingProxyType(
+    {
+        "chat/completions": CHAT,
+        "completions": completions(CHAT),
+        "embeddings": EMBEDDINGS,
+    }
+)
+"""The client APIs, by their path below a prefix."""
 _LISTING_LIMIT: Final = 32_000_000
 
 Page = Callable[[str], Awaitable[tuple[bytes, str]]]
@@ -236,12 +247,13 @@ def remembering(settings: Settings) -> Memory:
 
 
 def _routes(shop: Shop, account: Account) -> Sequence[Route]:
-    chat, discovery = Generate(CHAT, shop), account.discovery
+    spoken = {path: Generate(dialect, shop) for path, dialect in SPOKEN.items()}
+    discovery = account.discovery
     listing = list_models(discovery, render_list)
     single = one_model(discovery, render_one, shop.desk.learned)
     routes: list[Route] = []
     for prefix in PREFIXES:
-        routes.append(Route(f"{prefix}/chat/completions", chat, methods=["POST"]))
+        routes += (Route(f"{prefix}/{path}", api, methods=["POST"]) for path, api in spoken.items())
         routes.append(Route(f"{prefix}/models", listing, methods=["GET"]))
         routes.append(Route(f"{prefix}/models/{{model:path}}", single, methods=["GET"]))
     return routes

@@ -26,6 +26,7 @@ from proxy.catalog.names import (
 from proxy.errors import ProxyError, invalid
 
 ListKind = Literal["chat", "embedding", "all"]
+KINDS: Final[tuple[ListKind, ...]] = ("chat", "embedding", "all")
 
 OTHER: Final = "other"
 """The metrics' label of a model that the catalog does not know."""

@@ -1,7 +1,7 @@
 """Model listings: the catalog as the client API shows it.
 
-``GET …/models`` and ``GET …/models/{id}``; an id may hold dots, colons and slashes, encoded or not.
-The answer comes from the snapshot; only the very first listing, and a cache that the operator
+``GET …/models`` (chat models; ``?type=embedding`` and ``?type=all`` show others) and
+``GET …/models/{id}``; an id may hold dots, colons and slashes, encoded or not. The answer comes from the snapshot; only the very first listing, and a cache that the operator
 switched off, are waited for.
 """
 
@@ -12,6 +12,8 @@ from starlette.responses import Response
 
 from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.learned import Learned
+from proxy.catalog.resolve import KINDS, ListKind
+from proxy.errors import invalid
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Entry = Mapping[str, object]
@@ -22,7 +24,7 @@ def list_models(discovery: Discovery, render: Callable[[Iterable[Entry]], bytes]
 
     async def endpoint(request: Request) -> Response:
         catalog = await discovery.fresh()
-        return Response(render(catalog.list()), media_type="application/json")
+        return Response(render(catalog.list(_kind(request))), media_type="application/json")
 
     return endpoint
 
@@ -43,3 +45,11 @@ def one_model(discovery: Discovery, render: Callable[[Entry], bytes], learned: L
         return Response(render(shown), media_type="application/json")
 
     return endpoint
+
+
+def _kind(request: Request) -> ListKind:
+    asked = request.query_params.get("type", "chat")
+    for kind in KINDS:
+        if asked == kind:
+            return kind
+    raise invalid(f"Invalid value for 'type': supported values are: {', '.join(KINDS)}.", "type")
