@@ -1,8 +1,9 @@
 """Model listings: the catalog as the client API shows it.
 
 ``GET …/models`` (chat models; ``?type=embedding`` and ``?type=all`` show others) and
-``GET …/models/{id}``; an id may hold dots, colons and slashes, encoded or not. The answer comes from the snapshot; only the very first listing, and a cache that the operator
-switched off, are waited for.
+``GET …/models/{id}``; an id may hold dots, colons and slashes, encoded or not. The answer comes
+from the snapshot; only the very first listing, and a cache that the operator switched off, are
+waited for.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
