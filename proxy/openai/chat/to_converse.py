@@ -57,6 +57,12 @@ def translate(request: ChatRequest, model: Model, options: Options) -> Translati
     if request.n > options.max_choices:
         raise invalid(f"At most {options.max_choices} choices can be asked for here.", "n")
     traits = model.traits
+    if traits.embeds != "none":
+        raise invalid(
+            f"{model.name!r} is an embedding model: POST /v1/embeddings.",
+            "model",
+            "unsupported_model",
+        )
     notes = Notes(options.strict if request.strict is None else request.strict)
     note_unsupported(request, options, notes)
     pieces = _translate_pieces(request, traits, options, notes)
