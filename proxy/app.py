@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -20,25 +20,25 @@ from starlette.routing import Route
 
 from proxy import __version__
 from proxy.access.guard import Guard
-from proxy.bedrock.bearer import Bearer
-from proxy.bedrock.chain import Chain
-from proxy.bedrock.credentials import Authorizer, Credentials, SigV4, State
+from proxy.bedrock.account import Account, Identity, by_chain, by_key
+from proxy.bedrock.chain import Role
+from proxy.bedrock.client_keys import ClientKeys
 from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.engine import open_engine
+from proxy.bedrock.failover import Circuits, Course
 from proxy.bedrock.learned import Learned
 from proxy.bedrock.regions import AwsConfig, choose_region, endpoint
 from proxy.bedrock.retries import Budget
-from proxy.bedrock.sources import bearer_key
-from proxy.bedrock.targets import Targets
-from proxy.bedrock.upstream import Upstream
-from proxy.bedrock.worker import Worker
+from proxy.bedrock.targets import Backup, Targets
+from proxy.bedrock.upstream import Call, Upstream
+from proxy.catalog.entries import ManualModel
 from proxy.catalog.entries import Options as CatalogOptions
 from proxy.dialect import Dialect, Options
 from proxy.endpoints.explain import explaining
 from proxy.endpoints.faults import fault_handlers
 from proxy.endpoints.gate import Gate
 from proxy.endpoints.generate import Generate, Shop
-from proxy.endpoints.models import list_models, one_model
+from proxy.endpoints.models import each_ones, everyones, list_models, one_model
 from proxy.endpoints.ops import healthz, metrics_page, readyz
 from proxy.endpoints.question import Desk
 from proxy.logs import logger
@@ -78,7 +78,7 @@ class House:
     asgi: Guard
     gate: Gate
     metrics: Metrics
-    account: "Account"
+    account: Account
     settings: Settings
     shop: Shop
     side: Starlette | None
@@ -119,12 +119,14 @@ def build(
     report = _report(mode, account)
     health, figures = _operator_routes(gate, report, page or metrics.page)
     beside = settings.metrics_port is not None
+    # Where any key is let in to be judged by AWS, none of them opens the figures.
+    hidden = beside or (settings.client_keys and not settings.metrics_public)
     app = Starlette(
         routes=[
             *_routes(shop, account),
             *(_explain_routes(shop, account) if settings.explain else ()),
             *health,
-            *(() if beside else figures),
+            *(() if hidden else figures),
         ],
         exception_handlers=fault_handlers(error_body),
         lifespan=_lifespan(account, shop.desk.memory, LoopLag(metrics.loop_lag.observe)),
@@ -141,7 +143,7 @@ def build(
     return House(guard, gate, metrics, account, settings, shop, side)
 
 
-def _lifespan(account: "Account", memory: Memory, lag: LoopLag) -> Callable[[Starlette], Any]:
+def _lifespan(account: Account, memory: Memory, lag: LoopLag) -> Callable[[Starlette], Any]:
     """What runs while the house is served."""
 
     @asynccontextmanager
@@ -158,29 +160,15 @@ def _lifespan(account: "Account", memory: Memory, lag: LoopLag) -> Callable[[Sta
     return lifespan
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Our side of AWS: who we are there, where calls go, what can be called."""
-
-    region: str
-    targets: Targets
-    discovery: Discovery
-    state: Callable[[], State]
-    credentials: Credentials | None
-    worker: Worker
-
-    def start(self) -> None:
-        """Begin to resolve and to list; returns at once."""
-        if self.credentials is not None:
-            self.credentials.start()
-        self.discovery.start()
-
-    async def close(self) -> None:
-        await self.discovery.close()
-        if self.credentials is not None:
-            await self.credentials.close()
-        self.worker.close()
-        await self.targets.close()
+def runtime_region(
+    settings: Settings, environment: Mapping[str, str], aws: AwsConfig
+) -> tuple[str, str]:
+    """The region that calls go to and where that was said. Who only says where to list means to
+    call there, too."""
+    region, origin = choose_region(settings.region, environment, aws.region)
+    if origin == "default" and settings.discovery_region:
+        return settings.discovery_region[0], "discovery_region"
+    return region, origin
 
 
 def _open_account(
@@ -190,22 +178,64 @@ def _open_account(
     engine: httpx.AsyncBaseTransport | None,
     metrics: Metrics,
 ) -> Account:
-    region, _ = choose_region(settings.region, environment, aws.region)
-    worker = Worker()
-    credentials, authorizer_for = _authorizers(environment, region, worker, metrics)
+    region, _ = runtime_region(settings, environment, aws)
+    own = by_key(environment, partial(credentials_news, metrics)) or by_chain(
+        environment, region, partial(credentials_news, metrics),
+        profile=settings.profile, role=_role(settings),
+    )  # fmt: skip
+    others, backups = _backups(settings, environment, metrics)
+    given = {"bedrock-runtime": settings.runtime_endpoint, "bedrock": settings.control_endpoint}
+    endpoints = {**aws.endpoints, **{name: url for name, url in given.items() if url}}
+    aws = replace(aws, endpoints=endpoints)
     host = httpx.URL(endpoint("bedrock-runtime", region)).host
-    pooled = engine or open_engine(environment, host, keep=256)
-    fresh = engine or open_engine(environment, host, keep=0)
-    targets = Targets(region, aws, pooled, fresh, authorizer_for)
-    discovery = _discovery(settings, region, targets, metrics, credentials)
-    return Account(region, targets, discovery, authorizer_for(region).state, credentials, worker)
+    targets = Targets(
+        region, aws,
+        engine or open_engine(environment, host, keep=256),
+        engine or open_engine(environment, host, keep=0),
+        own.authorizer_for, Circuits(time.monotonic), backups,
+    )  # fmt: skip
+    discovery = _discovery(settings, region, targets, metrics, own)
+    return Account(region, targets, discovery, (own, *others), settings.client_keys)
+
+
+def _role(settings: Settings) -> Role | None:
+    if settings.role_arn is None:
+        return None
+    return Role(settings.role_arn, settings.role_external_id, settings.role_session_name)
+
+
+def _backups(
+    settings: Settings, environment: Mapping[str, str], metrics: Metrics
+) -> tuple[Sequence[Identity], Sequence[Backup]]:
+    """The fail-over targets, and who is somebody else there."""
+    identities: list[Identity] = []
+    backups: list[Backup] = []
+    for place, row in enumerate(settings.targets, start=1):
+        name, identity = f"targets[{place}] {row.region}", None
+        if row.profile or row.role_arn:
+
+            def observe(source: str, outcome: str, expiry: float | None, name: str = name) -> None:
+                credentials_news(metrics, f"{name} {source}", outcome, expiry)
+
+            role = row.role_arn and Role(row.role_arn, row.external_id, settings.role_session_name)
+            other = by_chain(
+                environment, row.region, observe, profile=row.profile, role=role or None, name=name
+            )
+            identities.append(other)
+            identity = other.authorizer_for
+        backups.append(Backup(name, row.region, identity, row.endpoint))
+    return identities, backups
 
 
 def _shop(settings: Settings, account: Account, metrics: Metrics, gate: Gate, mode: str) -> Shop:
-    discovery = account.discovery
+    discovery, targets = account.discovery, account.targets
     budget = Budget(time.monotonic)
+
+    def course(call: Call) -> Course:
+        return targets.course(call.model_id, call.region, call.elsewhere, call.authorizer)
+
     return Shop(
-        upstream=Upstream(account.targets, metrics, budget, settings.first_byte_timeout),
+        upstream=Upstream(course, metrics, budget, settings.first_byte_timeout),
         resolver=discovery,
         nearest=lambda name: discovery.snapshot.nearest(name),
         desk=Desk(
@@ -219,6 +249,7 @@ def _shop(settings: Settings, account: Account, metrics: Metrics, gate: Gate, mo
         metrics=metrics,
         max_body=_max_body(settings),
         tracing=open_spans(__version__) if settings.tracing else PassOn(),
+        clients=_clients(settings, account),
         headers=((b"x-bedrock-proxy-mode", b"simulator"),) if mode == "simulator" else (),
     )
 
@@ -248,9 +279,9 @@ def remembering(settings: Settings) -> Memory:
 
 def _routes(shop: Shop, account: Account) -> Sequence[Route]:
     spoken = {path: Generate(dialect, shop) for path, dialect in SPOKEN.items()}
-    discovery = account.discovery
-    listing = list_models(discovery, render_list)
-    single = one_model(discovery, render_one, shop.desk.learned)
+    catalog_for = everyones(account.discovery) if shop.clients is None else each_ones(shop.clients)
+    listing = list_models(catalog_for, render_list)
+    single = one_model(catalog_for, render_one, shop.desk.learned)
     routes: list[Route] = []
     for prefix in PREFIXES:
         routes += (Route(f"{prefix}/{path}", api, methods=["POST"]) for path, api in spoken.items())
@@ -275,40 +306,37 @@ def _operator_routes(
     return health, (Route("/metrics", metrics_page(page), methods=["GET"]),)
 
 
-def _authorizers(
-    environment: Mapping[str, str], region: str, worker: Worker, metrics: Metrics
-) -> tuple[Credentials | None, Callable[[str], Authorizer]]:
-    """Whose name the calls are made in: a Bedrock API key, else the credential chain."""
-    key = bearer_key(environment)
-    if key is not None:
-        bearer = Bearer(key)
-        metrics.credentials_expiry.labels(bearer.state().source).set(float("inf"))
-        return None, lambda region: bearer
-
-    chain = Chain(environment, region=region)
-    credentials = Credentials.over(chain, worker, observe=partial(credentials_news, metrics))
-    return credentials, lambda region: SigV4(credentials, region)
+def _clients(settings: Settings, account: Account) -> ClientKeys | None:
+    if not settings.client_keys:
+        return None
+    return ClientKeys(account.targets.list_as, account.discovery, settings.refresh_interval)
 
 
 def _discovery(
-    settings: Settings,
-    region: str,
-    targets: Targets,
-    metrics: Metrics,
-    credentials: Credentials | None,
+    settings: Settings, region: str, targets: Targets, metrics: Metrics, own: Identity
 ) -> Discovery:
+    listed = settings.discovery_region or (region,)
+    manual = (ManualModel(**{f.name: getattr(row, f.name) for f in fields(row)})
+              for row in settings.manual)  # fmt: skip
     return Discovery(
         targets.list,
         CatalogOptions(
-            regions=(region,),
+            regions=tuple(dict.fromkeys((region, *listed))),
+            failover=tuple(dict.fromkeys(row.region for row in settings.targets)),
             provider_filter=settings.provider_filter,
             include_legacy=settings.include_legacy,
             default_context_window=settings.default_context_window,
             default_max_tokens=settings.default_max_tokens,
+            geographies=settings.geographies or None,
+            manual=tuple(manual),
+            aliases=MappingProxyType(dict(settings.aliases)),
+            default_model=settings.default_model,
         ),
+        regions=listed,
         interval=settings.refresh_interval,
-        enabled=settings.enabled is not False,
-        identity=credentials.identity if credentials is not None else lambda: None,
+        # Where clients bring their own keys, we may well have none.
+        enabled=settings.enabled if settings.enabled is not None else not settings.client_keys,
+        identity=own.credentials.identity if own.credentials is not None else lambda: None,
         observer=DiscoveryNews(metrics, settings.refresh_interval),
     )
 

@@ -293,9 +293,9 @@ class Discovery:
         for region in self._regions:
             found = {field: items for (where, field), items in good.items() if where == region}
             listings.append(Listing(region, geographies(region), **found))
-        own = self._options.regions[0]
-        if own not in self._regions:
-            listings.append(Listing(own, geographies(own)))
+        for region in dict.fromkeys((self._options.regions[0], *self._options.failover)):
+            if region not in self._regions:  # not listed, but its geographies are known
+                listings.append(Listing(region, geographies(region)))
         return build(listings, self._options, self._learned)
 
     def _count(self, good: _Good) -> None:

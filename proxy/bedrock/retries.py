@@ -62,7 +62,8 @@ class Attempts:
         self._once = False
 
     def pause(self, error: ProxyError) -> float | None:
-        """Seconds to wait before the next try, or ``None``: the error is final."""
+        """Seconds to wait before the next try at the same place, or ``None``: the error is
+        final."""
         kind = error.retry
         if kind not in _COST or self.made >= MAX_RETRIES or (kind == "once" and self._once):
             return None
@@ -73,3 +74,12 @@ class Attempts:
         step = min(_SCALE[kind] * float(2**self.made), _LONGEST_STEP)  # full jitter
         self.made += 1
         return max(floor, self._draw() * step)
+
+    def elsewhere(self, error: ProxyError) -> bool:
+        """Whether another place may be tried at once; what the first said of waiting is not about
+        it. Counted and paid for like any other try."""
+        kind = error.retry if error.retry in _COST else "throttle"
+        if self.made >= MAX_RETRIES or not self._budget.spend(kind):
+            return False
+        self.made += 1
+        return True

@@ -70,6 +70,10 @@ class SignedTransport(httpx.AsyncBaseTransport):
         except httpx.TransportError as fault:
             raise _before_answer(fault) from fault
 
+    def signed_by(self, authorizer: Authorizer) -> "SignedTransport":
+        """The same engine, signing as somebody else."""
+        return SignedTransport(self._engine, authorizer)
+
     async def aclose(self) -> None:
         await self._engine.aclose()
 

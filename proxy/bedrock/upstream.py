@@ -4,20 +4,23 @@ All of it happens before a byte has gone to the client, in one loop: an attempt 
 answer (its first event decoded, since throttling often arrives *inside* a 200 stream) or ends in a
 ``ProxyError`` that says what another try could change. Free of count and budget are one dead pooled
 connection, tried again on a new one, one renewal of credentials, and the caller's rewording of a
-call whose content was refused; but no answer takes more than ``MOST_CALLS`` calls in all.
+call whose content was refused; but no answer takes more than ``MOST_CALLS`` calls in all. Where a
+call goes on to when a region fails is ``failover.py``'s to say: such a step is a counted try.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from time import monotonic
+from types import MappingProxyType
 from typing import Final
 
 import httpx
 import orjson
 
-from proxy.bedrock.credentials import hash_body
+from proxy.bedrock.credentials import Authorizer, hash_body
+from proxy.bedrock.failover import Course, Stop
 from proxy.bedrock.paths import segment
 from proxy.bedrock.retries import Attempts, Budget
 from proxy.bedrock.transport import (
@@ -51,6 +54,10 @@ class Call:
     body: bytes
     label: str
     region: str | None = None
+    elsewhere: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What the model is called in other regions, for fail-over."""
+    authorizer: Authorizer | None = None
+    """Whoever makes the call, if it is not ourselves: a client with a Bedrock API key."""
 
 
 Reword = Callable[[ProxyError, Call], Awaitable[Call | None]]
@@ -65,16 +72,18 @@ class Ration:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where calls of one region go: the runtime's base URL, and transports that sign for it.
+class _Aim:
+    """A call on its way: to which stop, over which transport, with what hash of its body."""
 
-    ``fresh`` never reuses a connection.
-    """
-
-    region: str
-    base: str
+    stop: Stop
+    url: httpx.URL
+    payload_hash: str
     transport: SignedTransport
-    fresh: SignedTransport
+    calls: Calls
+
+    @property
+    def region(self) -> str:
+        return self.stop.target.region
 
 
 class Answer:
@@ -92,6 +101,8 @@ class Answer:
         self.first: list[Event] = []
         self.region = region
         self.upstream_id = upstream_id
+        self.called = ""
+        """The model's id as it was called in that region."""
         self.reworded = False
         """It answers other words than those the question was put in at first."""
         self.waiting = False
@@ -141,19 +152,16 @@ class Answer:
 
 
 class Upstream:
-    """Opens answers. ``target`` gives where a region's calls go (``None``: the default region).
-
-    ``first_byte`` is in seconds.
-    """
+    """Opens answers. ``course`` gives the stops of a call. ``first_byte`` is in seconds."""
 
     def __init__(
         self,
-        target: Callable[[str | None], Target],
+        course: Callable[[Call], Course],
         metrics: Metrics,
         budget: Budget,
         first_byte: float,
     ) -> None:
-        self._target = target
+        self._course = course
         self._metrics = metrics
         self._budget = budget
         self._first_byte = first_byte
@@ -170,65 +178,69 @@ class Upstream:
         ``record`` gets the times of the last try; ``reword`` is asked once for each refusal.
         Cancelling closes whatever is open.
         """
-        target = self._target(call.region)
-        url, payload_hash, calls = await self._aim(call, target)
+        course = self._course(call)
+        aim = self._aim(call, course.stop, await hash_body(call.body))
         ration = ration or Ration()
-        tries = _Tries(Attempts(self._budget, random.random))
-        transport = target.transport
-        record.region = target.region
+        tries = _Tries(Attempts(self._budget, random.random), course)
         while True:
             ration.left -= 1
-            request = build_request("POST", url, call.body, payload_hash)
+            request = build_request("POST", aim.url, call.body, aim.payload_hash)
             request.headers.update(record.passed)
             try:
-                answer = await self._attempt(call, request, transport, target.region, record)
+                answer = await self._attempt(call, request, aim, record)
             except ProxyError as error:
-                calls.count(_outcome(error))
+                aim.calls.count(_outcome(error))
                 if ration.left <= 0:
-                    raise
+                    course.advance(error)
+                    raise course.verdict(error) from None
                 other = await reword(error, call) if reword is not None else None
                 if other is not None:
                     call = other
-                    url, payload_hash, calls = await self._aim(call, target)
+                    aim = self._aim(call, course.stop, await hash_body(call.body))
                     continue
-                pause = await tries.pause(error, request, transport)
+                pause = await tries.pause(error, request, aim.transport)
                 if pause is None:
-                    raise
-                if isinstance(error, DeadConnection):
-                    transport = target.fresh
-                calls.retried(error.reason)
+                    raise course.verdict(error) from None
+                aim.calls.retried(error.reason)
                 record.retries += 1
+                aim = self._again(call, aim, course.stop, error)
                 if pause:
                     await asyncio.sleep(pause)
             else:
-                calls.count("ok")
+                aim.calls.count("ok")
+                course.succeeded()
                 if not record.retries:
                     self._budget.succeeded()
                 return answer
 
-    async def _aim(self, call: Call, target: Target) -> tuple[httpx.URL, str, Calls]:
-        """Where a call goes, the hash of what it says, and its counters."""
-        url = httpx.URL(f"{target.base}/model/{segment(call.model_id)}/{call.operation}")
-        payload_hash = await hash_body(call.body)
-        return url, payload_hash, self._metrics.calls(call.operation, call.label, target.region)
+    def _aim(self, call: Call, stop: Stop, payload_hash: str) -> _Aim:
+        target = stop.target
+        url = httpx.URL(f"{target.base}/model/{segment(stop.model_id)}/{call.operation}")
+        calls = self._metrics.calls(call.operation, call.label, target.region)
+        return _Aim(stop, url, payload_hash, target.transport, calls)
+
+    def _again(self, call: Call, aim: _Aim, stop: Stop, error: ProxyError) -> _Aim:
+        """The aim of the next try: another stop, or the same one (on a new connection)."""
+        if stop is not aim.stop:
+            self._metrics.failed_over(aim.region, stop.target.region, error.reason)
+            return self._aim(call, stop, aim.payload_hash)
+        if isinstance(error, DeadConnection):
+            return replace(aim, transport=stop.target.fresh)
+        return aim
 
     async def _attempt(
-        self,
-        call: Call,
-        request: httpx.Request,
-        transport: SignedTransport,
-        region: str,
-        record: Record,
+        self, call: Call, request: httpx.Request, aim: _Aim, record: Record
     ) -> Answer:
         """One try, up to the first event."""
+        record.region = aim.region
         record.sent = monotonic()
         response: httpx.Response | None = None
         try:
             # Converse is silent until it is done, so only the total deadline can judge it.
             limit = None if call.operation == "converse" else self._first_byte
             async with asyncio.timeout(limit) as waiting:
-                response = await transport.handle_async_request(request)
-                answer = await self._begin(call, response, region)
+                response = await aim.transport.handle_async_request(request)
+                answer = await self._begin(call, response, aim.region)
         except BaseException as fault:
             if response is not None:
                 await response.aclose()
@@ -245,6 +257,7 @@ class Upstream:
             record.first_sent = record.first_sent or record.sent
         record.first_event = monotonic()
         record.upstream_id = answer.upstream_id
+        answer.called = aim.stop.model_id
         return answer
 
     async def _begin(self, call: Call, response: httpx.Response, region: str) -> Answer:
@@ -256,7 +269,7 @@ class Upstream:
                 response.status_code, headers, await read_whole(response, _ERROR_LIMIT)
             )
             error.server_date = headers.get("date")
-            raise error
+            raise error if call.authorizer is None else _about_client(error)
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
         if call.operation != "converse-stream":
             answer = Answer(None, region, upstream_id)
@@ -287,11 +300,27 @@ async def _whole(response: httpx.Response, kind: str, upstream_id: str | None) -
         raise protocol_fault("a body that is no JSON", upstream_id) from None
 
 
+def _about_client(error: ProxyError) -> ProxyError:
+    """A refusal of the client's own Bedrock API key: that is not our trouble but its."""
+    if error.retry != "credentials":
+        return error
+    return ProxyError(
+        401,
+        "Amazon Bedrock does not accept this API key (it may have expired, or be of another"
+        " region).",
+        type="invalid_request_error",
+        code="invalid_api_key",
+        reason=error.reason,
+        upstream_id=error.upstream_id,
+    )
+
+
 class _Tries:
     """What may still be tried for one call: the counted tries, and two that are free."""
 
-    def __init__(self, counted: Attempts) -> None:
+    def __init__(self, counted: Attempts, course: Course) -> None:
         self._counted = counted
+        self._course = course
         self._connection = self._credentials = True
 
     async def pause(
@@ -301,14 +330,14 @@ class _Tries:
         if isinstance(error, DeadConnection) and self._connection:
             self._connection = False
             return 0.0
-        if error.retry == "credentials":
-            if not self._credentials:
-                return None
+        if error.retry == "credentials" and self._credentials:
             self._credentials = False
             signed = request.extensions.get("signed", {})
-            renewed = await transport.authorizer.renew(error, signed)
-            return 0.0 if renewed else None
-        return self._counted.pause(error)
+            if await transport.authorizer.renew(error, signed):
+                return 0.0
+        if self._course.advance(error):
+            return 0.0 if self._counted.elsewhere(error) else None
+        return self._counted.pause(self._course.verdict(error))
 
 
 def _outcome(error: ProxyError) -> str:

@@ -84,10 +84,12 @@ class ManualModel:
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the operator decided. ``regions``: the runtime's own first, then where else models may
-    be called. ``geographies``: the residency policy, allowed profile prefixes in order;
-    ``None``: each region's own first, then ``global``."""
+    be called. ``failover``: where calls go when a region fails. ``geographies``: the residency
+    policy, allowed profile prefixes in order; ``None``: each region's own first, then
+    ``global``."""
 
     regions: tuple[str, ...] = ("us-east-1",)
+    failover: tuple[str, ...] = ()
     provider_filter: tuple[str, ...] = ()
     include_legacy: bool = False
     default_context_window: int = 32_000

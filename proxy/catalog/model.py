@@ -7,6 +7,7 @@ send what was asked, expect a refusal to say what does not fit. ``families.py`` 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
 
 ReasoningStyle = Literal[
@@ -174,3 +175,5 @@ class Model:
     """Where it was found; ``None`` is the runtime's own region."""
     details: Mapping[str, object] = field(default_factory=dict)
     """What a listing shows beside the id (name, modalities, lifecycle, …)."""
+    elsewhere: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What to call in the fail-over regions that have it."""

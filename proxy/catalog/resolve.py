@@ -92,6 +92,7 @@ class Catalog:
             label=_label(entry),
             traits=_traits(entry),
             region=region or self._arn_region(call) or entry.region,
+            elsewhere=self._elsewhere(call, entry),
             details=self._view(name or entry.id, entry),
         )
 
@@ -260,6 +261,25 @@ class Catalog:
                 code="model_not_allowed",
                 param="model",
             )
+
+    def _elsewhere(self, call: str, entry: Entry) -> Mapping[str, str]:
+        """The id in each fail-over region that can serve the model; an ARN is one region's."""
+        if not self.options.failover or call.startswith("arn:"):
+            return MappingProxyType({})
+        found = ((region, self._id_in(region, call, entry)) for region in self.options.failover)
+        return MappingProxyType({region: called for region, called in found if called})
+
+    def _id_in(self, region: str, call: str, entry: Entry) -> str | None:
+        """Profiles are called in the regions of their geography only; where that is another, the
+        first allowed one that our table knows takes its place."""
+        if not entry.geography:
+            return call
+        sources = (*self.geographies.get(region, ()), "global")
+        order = [geography for geography in self._order(region) if geography in sources]
+        if entry.geography in order:
+            return call
+        prefixes = describe(entry.foundation).profile_prefixes
+        return next((f"{geo}.{entry.foundation}" for geo in order if geo in prefixes), None)
 
     def _arn_region(self, call: str) -> str | None:
         """An ARN's region if models may be called there; ``None`` for the runtime's own."""

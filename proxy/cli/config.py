@@ -1,4 +1,8 @@
-"""``config``: what is in force and where it comes from, and other people's settings as ours."""
+"""``config``: what is in force and where it comes from, and other people's settings as ours.
+
+``show`` reads files and variables and asks nobody; secrets are masked. ``import`` prints TOML on
+stdout that was loaded once before it is printed; what it could not take over stands in comments.
+"""
 
 import tempfile
 from pathlib import Path
@@ -6,7 +10,8 @@ from typing import Any
 
 import click
 
-from proxy.bedrock.regions import choose_region, read_config
+from proxy.app import runtime_region
+from proxy.bedrock.regions import read_config
 from proxy.bedrock.sources import detect
 from proxy.cli import toml_text
 from proxy.cli.openclaw import convert
@@ -77,7 +82,7 @@ def _aws_lines(loaded: Loaded) -> list[str]:
         aws = read_config(loaded.environment, settings.profile)
     except ValueError as fault:
         return [str(fault)]
-    region, origin = choose_region(settings.region, loaded.environment, aws.region)
+    region, origin = runtime_region(settings, loaded.environment, aws)
     source = detect(loaded.environment, settings.profile)
     lines = [
         f"region: {region} ({origin})",

@@ -120,6 +120,6 @@ async def _joined(link: Link | None, house: House, server: Server) -> AsyncItera
 
 async def _absent(house: House) -> bool:
     """Whether every source was asked in time and none had credentials."""
-    if house.account.credentials is None:
+    if house.account.credentials is None or house.account.clients_pay:
         return False
     return (await house.account.credentials.settled(_ABSENT_WITHIN)).absent

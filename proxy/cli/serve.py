@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from proxy.app import remembering
-from proxy.bedrock.regions import AwsConfig, choose_region, read_config
+from proxy.app import remembering, runtime_region
+from proxy.bedrock.regions import AwsConfig, endpoint, read_config
 from proxy.bedrock.sources import Source, detect
 from proxy.cli.options import read_settings, setting_options, stop
 from proxy.cli.run import run
@@ -53,8 +53,8 @@ def command(
         refuse_forgetful(settings)
         supervise(settings)
         return
-    region, origin = choose_region(settings.region, loaded.environment, aws.region)
     if inherited is None:
+        region, origin = runtime_region(settings, loaded.environment, aws)
         click.echo(f"region {region} (from {origin}); credentials: {source.detail}", err=True)
     run(loaded, aws, source_is_certain=source.certain, inherited=inherited, on_absent=_NO_SOURCE)
 
@@ -68,11 +68,15 @@ def _inherited(fd: int | None, metrics_fd: int | None, line_fd: int | None) -> I
 
 def look_around(loaded: Loaded) -> tuple[AwsConfig, Source]:
     """The AWS configuration and the first possible source of credentials, or an exit."""
+    settings, environment = loaded.settings, loaded.environment
     try:
-        aws = read_config(loaded.environment)
+        aws = read_config(environment, settings.profile)
+        endpoint("bedrock", runtime_region(settings, environment, aws)[0])
     except ValueError as fault:
         raise stop(str(fault)) from None
-    source = detect(loaded.environment)
+    if settings.client_keys and not settings.enabled:
+        return aws, Source("client", "each client's own Bedrock API key")
+    source = detect(environment, settings.profile)
     if source is None:
         raise stop(_NO_SOURCE)
     return aws, source
@@ -80,7 +84,8 @@ def look_around(loaded: Loaded) -> tuple[AwsConfig, Source]:
 
 def refuse_open_door(settings: Settings) -> None:
     """No key is fine for ourselves, and for nobody else unless it is said aloud."""
-    if settings.api_key is not None or settings.no_auth or _is_loopback(settings.host):
+    guarded = settings.api_key is not None or settings.client_keys
+    if guarded or settings.no_auth or _is_loopback(settings.host):
         return
     raise stop(
         f"{settings.host} can be reached by others, and no API key is set.\n\n"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic, time
 from typing import Any, Final, Protocol, TypeVar
 
+from proxy.bedrock.client_keys import ClientKeys
 from proxy.bedrock.upstream import Answer, Call, Ration, Upstream
 from proxy.catalog.model import Model
 from proxy.converse.masking import mask
@@ -58,6 +59,8 @@ class Shop:
     max_body: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Sent with every answer."""
+    clients: ClientKeys | None = None
+    """Set where every client comes with a Bedrock API key of its own."""
     tracing: Tracing = field(default_factory=PassOn)
 
 
@@ -109,6 +112,7 @@ class Generate:
     ) -> None:
         shop = self._shop
         try:
+            caller = shop.clients.caller(headers) if shop.clients is not None else None
             judge_head(headers, shop.max_body)
             body = await read_body(receive, shop.max_body)
         except ProxyError as error:
@@ -125,14 +129,18 @@ class Generate:
             )
             del body
             asked.name, record.stream = request.model, request.stream
-            model = await shop.resolver.resolve(request.model)
+            if shop.clients is None or caller is None:
+                model = await shop.resolver.resolve(request.model)
+            else:
+                model = await shop.clients.resolve(request.model, caller)
             record.model = shop.metrics.model(model.label)
             asked.used = record.model if model.id.startswith("arn:") else model.id
             record.price = _price(model)
             shop.metrics.begin(record)
             question = Question(
                 self._dialect, request, model, shop.desk,
-                tenant=record.key, label=record.model, large=large,
+                tenant=caller.mark if caller else record.key, label=record.model, large=large,
+                authorizer=caller.bearer if caller else None,
             )  # fmt: skip
             await question.put()
         client.headers.append((b"x-bedrock-proxy-model", _header(model.id)))
@@ -221,8 +229,8 @@ class Generate:
             answer.reworded = question.calls is not before
             await question.opened()
             told = choice > 0 or client.streaming or record.first_write
-            if answer.upstream_id and not told:
-                client.headers.append((b"x-amzn-requestid", _header(answer.upstream_id)))
+            if not told:
+                _tell_where(client, answer)
             return answer
 
         return opener
@@ -318,6 +326,17 @@ def error_headers(error: ProxyError) -> list[tuple[bytes, bytes]]:
     if error.upstream_id:
         headers.append((b"x-amzn-requestid", _header(error.upstream_id)))
     return headers
+
+
+def _tell_where(client: Client, answer: Answer) -> None:
+    """Who answered: fail-over may have gone to another region, under another id."""
+    told = {
+        b"x-bedrock-proxy-model": answer.called,
+        b"x-bedrock-proxy-region": answer.region,
+        b"x-amzn-requestid": answer.upstream_id,
+    }
+    client.headers[:] = [header for header in client.headers if header[0] not in told]
+    client.headers += [(name, _header(text)) for name, text in told.items() if text]
 
 
 def unforeseen() -> ProxyError:

@@ -11,31 +11,51 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proxy.bedrock.client_keys import ClientKeys
 from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.learned import Learned
-from proxy.catalog.resolve import KINDS, ListKind
+from proxy.catalog.resolve import KINDS, Catalog, ListKind
+from proxy.endpoints.body import headers_of
 from proxy.errors import invalid
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Entry = Mapping[str, object]
+CatalogFor = Callable[[Request], Awaitable[Catalog]]
+"""The catalog that whoever sent the request may see."""
 
 
-def list_models(discovery: Discovery, render: Callable[[Iterable[Entry]], bytes]) -> Endpoint:
+def everyones(discovery: Discovery) -> CatalogFor:
+    """The same for everybody."""
+    return lambda request: discovery.fresh()
+
+
+def each_ones(clients: ClientKeys) -> CatalogFor:
+    """Each client's own. Raises ``ProxyError`` 401 or 403."""
+
+    async def catalog_for(request: Request) -> Catalog:
+        return await clients.catalog(clients.caller(headers_of(request.scope)))
+
+    return catalog_for
+
+
+def list_models(catalog_for: CatalogFor, render: Callable[[Iterable[Entry]], bytes]) -> Endpoint:
     """The endpoint of the whole list."""
 
     async def endpoint(request: Request) -> Response:
-        catalog = await discovery.fresh()
+        catalog = await catalog_for(request)
         return Response(render(catalog.list(_kind(request))), media_type="application/json")
 
     return endpoint
 
 
-def one_model(discovery: Discovery, render: Callable[[Entry], bytes], learned: Learned) -> Endpoint:
+def one_model(
+    catalog_for: CatalogFor, render: Callable[[Entry], bytes], learned: Learned
+) -> Endpoint:
     """The endpoint of one entry, with what refusals have taught about that model. Raises
     ``ProxyError`` 404 that names the nearest ids."""
 
     async def endpoint(request: Request) -> Response:
-        catalog = await discovery.fresh()
+        catalog = await catalog_for(request)
         asked = request.path_params["model"]
         entry = catalog.find(asked)
         if entry is None:

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 import orjson
 
+from proxy.bedrock.credentials import Authorizer
 from proxy.bedrock.learned import Learned
 from proxy.bedrock.upstream import Call
 from proxy.catalog.model import Model
@@ -45,7 +46,8 @@ class Desk:
 
 class Question:
     """``await put()`` first. ``label`` is the metrics' name of the model, ``tenant`` whose memory
-    is used; ``large`` requests are translated in a thread."""
+    is used; ``large`` requests are translated in a thread; ``authorizer`` makes the calls, if it
+    is not ourselves."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Question:
         tenant: str = "",
         label: str = "",
         large: bool = False,
+        authorizer: Authorizer | None = None,
     ) -> None:
         self.model = model
         self.request = request
@@ -65,6 +68,7 @@ class Question:
         self._owner = f"{tenant}\0{model.traits.family}"
         self._label = label
         self._large = large
+        self._authorizer = authorizer
         self._repairs: dict[str, None] = {}
         self._unproven: list[Repair] = []
         self._recalled: tuple[str, ...] = ()
@@ -178,7 +182,15 @@ class Question:
         model = self.model
         self.translation = translation
         self.calls = tuple(
-            Call(translation.operation, model.id, body, self._label, model.region)
+            Call(
+                translation.operation,
+                model.id,
+                body,
+                self._label,
+                model.region,
+                model.elsewhere,
+                self._authorizer,
+            )
             for body in bodies
         )
 

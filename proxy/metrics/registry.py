@@ -66,6 +66,7 @@ class Metrics:
         self._calls = self._counter("upstream_requests")
         self._retries = self._counter("upstream_retries")
         self._throttles = self._counter("upstream_throttles")
+        self._failovers = self._counter("upstream_failovers")
         self._repairs = self._counter("repairs")
         self._disconnects = self._counter("client_disconnects")
         self._stream_errors = self._counter("stream_errors")
@@ -128,6 +129,9 @@ class Metrics:
 
     def retried(self, operation: str, reason: str) -> None:
         self._retries.labels(operation, self.word("reason", reason)).inc()
+
+    def failed_over(self, region: str, to: str, reason: str) -> None:
+        self._failovers.labels(region, to, self.word("reason", reason)).inc()
 
     def repaired(self, repair: str, *, learned: bool) -> None:
         """A request was changed by what was refused: just now, or before and remembered."""

@@ -136,6 +136,10 @@ DEFINITIONS: Final = (
     _counter("upstream_retries", "operation reason", "Calls made again, by why."),
     _counter("upstream_throttles", "model region", "Calls that Bedrock throttled."),
     _counter(
+        "upstream_failovers", "region to reason",
+        "Calls made again at the next target: the region left, the one gone to, and why.",
+    ),
+    _counter(
         "repairs", "repair how",
         "Requests changed by what Bedrock refused: how is learned (asked again) or known.",
     ),

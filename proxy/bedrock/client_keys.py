@@ -1,0 +1,161 @@
+"""Clients that come with Bedrock API keys of their own: whose calls are theirs, and what they see.
+
+The key that a client sends is passed on to AWS and kept nowhere; what is kept, for a while and for
+that client only, is its catalog, under a digest of the key. A chat never waits for a listing: it
+resolves from what is kept, else from our own table. Trouble with the key is the client's: 401 where
+AWS does not know it, 403 where it may not do this.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from proxy.bedrock.bearer import Bearer
+from proxy.bedrock.credentials import Authorizer
+from proxy.bedrock.discovery import Call, Discovery
+from proxy.bedrock.lookups import learn
+from proxy.catalog.entries import Learned
+from proxy.catalog.model import Model
+from proxy.catalog.resolve import Catalog
+from proxy.converse.exceptions import from_response
+from proxy.errors import ProxyError
+
+_HEADERS: Final = ("authorization", "api-key", "x-api-key")
+_KEPT: Final = 256
+_LOOKUP_LIMIT: Final = 3.0
+_REFUSED: Final = frozenset({400, 401, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One client. ``mark`` is a digest of its key, to tell clients apart by."""
+
+    bearer: Bearer
+    mark: str
+
+
+@dataclass(slots=True)
+class _Kept:
+    catalog: Catalog
+    until: float
+
+
+class ClientKeys:
+    """``list_as`` makes a control-plane call of somebody; ``keep`` is how long a listing is kept,
+    in seconds (0: every reader of the list asks)."""
+
+    def __init__(
+        self,
+        list_as: Callable[[Authorizer], Call],
+        discovery: Discovery,
+        keep: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._list_as = list_as
+        self._discovery = discovery
+        self._keep = keep
+        self._clock = clock
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def caller(self, headers: Mapping[str, str]) -> Caller:
+        """Who asks, by the (lower-case) headers. Raises ``ProxyError`` 401."""
+        shown = next((headers[name] for name in _HEADERS if headers.get(name)), "")
+        scheme, _, rest = shown.partition(" ")
+        key = (rest if scheme.lower() == "bearer" else shown).strip()
+        if not key:
+            raise ProxyError(
+                401, "Send your Amazon Bedrock API key: 'Authorization: Bearer <key>'.",
+                type="invalid_request_error", code="invalid_api_key",
+            )  # fmt: skip
+        return Caller(Bearer(key), hashlib.sha256(key.encode()).hexdigest())
+
+    async def catalog(self, caller: Caller) -> Catalog:
+        """What this client may list. Raises ``ProxyError``: 401, 403, or why AWS was not asked."""
+        kept = self._kept.get(caller.mark)
+        if kept is not None and self._clock() < kept.until:
+            return kept.catalog
+        asking = _Asking(self._list_as(caller.bearer))
+        catalog = await self._discovery.ask(asking)
+        if not asking.answered:
+            raise asking.fault()
+        self._keep_for(caller, catalog, self._keep)
+        return catalog
+
+    async def resolve(self, name: str, caller: Caller) -> Model:
+        """See ``Catalog.resolve``. What an opaque ARN stands for is asked once, with its key."""
+        kept = self._kept.get(caller.mark)
+        catalog = self._discovery.snapshot if kept is None else kept.catalog
+        if (arn := catalog.needs_lookup(name)) is not None:
+            catalog = catalog.learn(arn, await self._look(arn, caller))
+            self._keep_for(caller, catalog, 0.0 if kept is None else kept.until - self._clock())
+        return catalog.resolve(name)
+
+    def nearest(self, name: str) -> tuple[str, ...]:
+        """Of nobody's listing: names from our own table only."""
+        return self._discovery.snapshot.nearest(name)
+
+    async def _look(self, arn: str, caller: Caller) -> Learned:
+        call = self._list_as(caller.bearer)
+
+        async def get(region: str, path: str) -> Mapping[str, Any]:
+            status, _, body = await call(region, path, {})
+            found = orjson.loads(body) if status == 200 else None
+            return found if isinstance(found, dict) else {}
+
+        try:
+            async with asyncio.timeout(_LOOKUP_LIMIT):
+                return await learn(arn, get) or Learned("")
+        except (ProxyError, OSError, httpx.TransportError, ValueError):
+            return Learned("")  # then it is tried as an unknown model
+
+    def _keep_for(self, caller: Caller, catalog: Catalog, seconds: float) -> None:
+        self._kept[caller.mark] = _Kept(catalog, self._clock() + seconds)
+        self._kept.move_to_end(caller.mark)
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+
+
+class _Asking:
+    """A control-plane call that remembers how it went: a listing forgives refusals one by one,
+    but a key that is refused everywhere is no key."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._faults: list[ProxyError] = []
+        self.answered = False
+
+    async def __call__(
+        self, region: str, path: str, query: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            status, headers, body = await self._call(region, path, query)
+        except ProxyError as fault:
+            self._faults.append(fault)
+            raise
+        if status == 200:
+            self.answered = True
+        elif status in _REFUSED:
+            self._faults.append(from_response(status, headers, body))
+        return status, headers, body
+
+    def fault(self) -> ProxyError:
+        """Why there is no listing: the key itself, if it was ever refused as such."""
+        for fault in self._faults:
+            if fault.retry == "credentials":
+                return ProxyError(
+                    401, "Amazon Bedrock does not accept this API key.",
+                    type="invalid_request_error", code="invalid_api_key",
+                    upstream_id=fault.upstream_id,
+                )  # fmt: skip
+        denied = [fault for fault in self._faults if fault.status == 403]
+        if denied:
+            return denied[0]
+        return (*self._faults, ProxyError(502, "Amazon Bedrock could not be asked for its models.",
+                                          code="upstream_unreachable"))[0]  # fmt: skip
