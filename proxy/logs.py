@@ -23,6 +23,8 @@ NAME: Final = "bedrock_openai_proxy"
 logger: Final = logging.getLogger(NAME)
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ENDS: Final = re.compile(r"[\x7f-\x9f\u2028\u2029]")
+"""What JSON lets stand and some readers take for the end of a line, or for a command."""
 _LONGEST: Final = 200
 """Characters of a name that a client sent."""
 
@@ -41,9 +43,10 @@ class _JsonLine(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = _traced(record.exc_info[1])
         try:
-            return orjson.dumps(line, default=str).decode()
+            text = orjson.dumps(line, default=str).decode()
         except TypeError:  # text that is no Unicode
             return json.dumps(line, default=str)
+        return _ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class _TextLine(logging.Formatter):

@@ -1,0 +1,292 @@
+"""One line per request that tells enough, and nothing that must stay secret."""
+
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from proxy import logs
+from proxy.metrics import Record
+from proxy.simulator import Fault, Simulator
+from tests.support.running import Running, serving, wait_until
+
+MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+PROMPT, KEY, QUERY, SYSTEM = "prompt-4711", "sk-key-4711", "query-4711", "system-4711"
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., io.StringIO]]:
+    """``logged("info", "json")`` configures the log and gives what it writes to."""
+    names = ("", logs.NAME, "proxy", "uvicorn", "uvicorn.error")
+    kept = [(one, one.level, one.handlers[:]) for one in map(logging.getLogger, names)]
+
+    def begin(level: str, style: str, stderr: io.StringIO | None = None) -> io.StringIO:
+        stream = stderr or io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stream)
+        logs.configure(level, style)
+        return stream
+
+    yield begin
+    for logger, level, handlers in kept:
+        logger.setLevel(level)
+        logger.handlers = handlers
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def requests(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [line for line in lines(stream) if line["message"] == "request"]
+
+
+def record(**changes: Any) -> Record:
+    one = Record(
+        "chat", MODEL, True, request_id="req_1", began=10.0, first_content=10.25, ended=11.5,
+        key="team-red", region="us-east-1", upstream_id="up-1", finish="stop", retries=1,
+        input_tokens=3, output_tokens=4, cache_read_tokens=5, cache_write_tokens=6,
+        notes=("top_k:dropped",), trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+    )  # fmt: skip
+    for name, value in changes.items():
+        setattr(one, name, value)
+    return one
+
+
+# ---- the line ---------------------------------------------------------------------------------
+
+
+def test_a_request_is_one_json_line(logged: Any) -> None:
+    stream = logged("info", "json")
+    logs.request_line(record(), "my-alias", MODEL)
+    [line] = lines(stream)
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "info", "message": "request", "request_id": "req_1",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "upstream_id": "up-1", "key": "team-red",
+        "endpoint": "chat", "model": "my-alias", "called": MODEL, "region": "us-east-1",
+        "stream": True, "status": 200, "code": "ok", "in_band": None, "disconnect": None,
+        "finish": "stop", "ttft_ms": 250.0, "duration_ms": 1500.0, "input_tokens": 3,
+        "output_tokens": 4, "cache_read_tokens": 5, "cache_write_tokens": 6,
+        "notes": ["top_k:dropped"], "retries": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "level"),
+    [
+        ({}, "info"),
+        ({"status": 400, "code": "invalid_value"}, "info"),
+        ({"status": 429, "code": "rate_limit_exceeded"}, "info"),
+        ({"status": 499, "code": "client_disconnected", "disconnect": "streaming"}, "info"),
+        ({"status": 502, "code": "upstream_error"}, "warning"),
+        ({"in_band": True, "code": "upstream_truncated"}, "warning"),
+    ],
+)
+def test_what_failed_on_our_side_is_a_warning(logged: Any, changes: Any, level: str) -> None:
+    stream = logged("info", "json")
+    logs.request_line(record(**changes), "a", "b")
+    [line] = lines(stream)
+    assert line["level"] == level
+    assert line["code"] == changes.get("code", "ok")
+    stream = logged("warning", "json")
+    logs.request_line(record(**changes), "a", "b")
+    assert len(lines(stream)) == (level == "warning")
+
+
+def test_levels(logged: Any) -> None:
+    for level, count in (("debug", 4), ("info", 3), ("warning", 2), ("error", 1)):
+        stream = logged(level, "json")
+        logs.logger.debug("x")
+        logs.logger.info("x")
+        logs.logger.warning("x")
+        logs.logger.error("x")
+        assert len(lines(stream)) == count
+
+
+def test_text_is_for_terminals(logged: Any) -> None:
+    for style, terminal, text in (
+        ("auto", False, False), ("auto", True, True), ("json", True, False), ("text", False, True),
+    ):  # fmt: skip
+        stream = logged("info", style, Terminal() if terminal else io.StringIO())
+        logs.request_line(record(disconnect=None), "my-alias", MODEL)
+        [line] = stream.getvalue().splitlines()
+        assert line.startswith("{") != text
+        if text:
+            assert " info    request request_id=req_1 " in line
+            assert "notes=top_k:dropped" in line
+            assert "disconnect" not in line  # what says nothing is left out
+
+
+def test_a_clients_words_cannot_end_a_line(logged: Any) -> None:
+    evil = "a\nlevel=error\r\x1b[2J\u2028\x9b31m"
+    for style in ("json", "text"):
+        stream = logged("info", style)
+        logs.request_line(record(), evil, "b")
+        logs.logger.warning("%s", evil)
+        assert len(stream.getvalue().splitlines()) == 2
+        if style == "text":
+            assert "\x1b" not in stream.getvalue()
+            assert "\x9b" not in stream.getvalue()
+
+
+def test_a_name_is_cut(logged: Any) -> None:
+    stream = logged("info", "json")
+    logs.request_line(record(), "x" * 100_000, "b")
+    assert len(stream.getvalue()) < 1000
+
+
+def test_what_is_no_unicode_is_logged_all_the_same(logged: Any) -> None:
+    stream = logged("info", "json")
+    logs.request_line(record(), "\ud800", "b")
+    assert "\\ud800" in stream.getvalue()
+    stream = logged("info", "text")
+    logs.request_line(record(), "\ud800", "b")
+    assert "\\ud800" in stream.getvalue()
+
+
+def test_an_exceptions_message_is_shown_at_debug_only(logged: Any) -> None:
+    def fail() -> None:
+        try:
+            raise KeyError(PROMPT)
+        except KeyError as fault:
+            raise ValueError(f"quotes {PROMPT}") from fault
+
+    for level, style in (("info", "json"), ("info", "text"), ("debug", "json"), ("debug", "text")):
+        stream = logged(level, style)
+        try:
+            fail()
+        except ValueError:
+            logs.logger.exception("unforeseen")
+        told = stream.getvalue()
+        assert (PROMPT in told) == (level == "debug")
+        assert "ValueError" in told
+        assert "KeyError" in told
+        assert "test_logs.py" in told
+
+
+def test_what_libraries_warn_of_comes_in_the_same_form(logged: Any) -> None:
+    stream = logged("info", "json")
+    logging.getLogger("botocore").warning("careful")
+    logging.getLogger("botocore").info("chatter")
+    logging.getLogger("uvicorn.error").info("chatter")
+    logging.getLogger("proxy.bedrock.credentials").info("renewed")
+    assert [line["message"] for line in lines(stream)] == ["careful", "renewed"]
+
+
+# ---- of real requests -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def proxy(simulator: Simulator) -> Iterator[Running]:
+    with serving(
+        simulator.url, environment={"BEDROCK_PROXY_API_KEY": KEY},
+        access_key=simulator.access_key, secret_key=simulator.secret_key,
+    ) as one:  # fmt: skip
+        yield one
+
+
+def ask(proxy: Running, **changes: Any) -> httpx.Response:
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": PROMPT}]
+    return httpx.post(
+        f"{proxy.url}/v1/chat/completions?token={QUERY}",
+        headers={"authorization": f"Bearer {KEY}", "x-request-id": "mine"},
+        json={"model": MODEL, "messages": messages, **changes}, timeout=20,
+    )  # fmt: skip
+
+
+def test_every_request_has_its_line(logged: Any, proxy: Running, simulator: Simulator) -> None:
+    stream = logged("info", "json")
+    assert ask(proxy, stream=True).status_code == 200
+    assert ask(proxy, model="").status_code in (400, 404)
+    simulator.script(Fault("throttle", times=1))
+    assert ask(proxy).status_code == 200
+    simulator.script(Fault("exception", error="internalServerException", after=3))
+    assert ask(proxy, stream=True).status_code == 200
+    wait_until(lambda: len(requests(stream)) == 4)
+    good, refused, again, broken = requests(stream)
+    assert all(one["request_id"] == "mine" for one in requests(stream))
+    assert (good["status"], good["code"], good["finish"]) == (200, "ok", "stop")
+    assert good["region"] == "us-east-1"
+    assert good["upstream_id"]
+    assert good["key"] == "default"
+    assert good["output_tokens"] > 0
+    assert 0 < good["ttft_ms"] <= good["duration_ms"]
+    assert refused["upstream_id"] is None
+    assert again["retries"] == 1
+    assert (broken["status"], broken["in_band"], broken["level"]) == (200, True, "warning")
+
+
+def test_a_client_that_left_is_told(logged: Any, proxy: Running, simulator: Simulator) -> None:
+    stream = logged("info", "json")
+    simulator.control(pace=0.05)
+    body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": PROMPT}]}
+    with httpx.stream(
+        "POST", f"{proxy.url}/v1/chat/completions", json=body,
+        headers={"authorization": f"Bearer {KEY}"},
+    ) as answer:  # fmt: skip
+        for number, _ in enumerate(answer.iter_lines()):
+            if number > 6:
+                break
+    wait_until(lambda: len(requests(stream)) == 1)
+    simulator.control(pace=0.0)
+    [line] = requests(stream)
+    assert (line["status"], line["code"]) == (499, "client_disconnected")
+    assert line["disconnect"] == "streaming"
+
+
+def test_secrets_stay_secret(
+    logged: Any, proxy: Running, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts, keys, queries; in answers, refusals, broken requests and faults of ours."""
+    stream = logged("info", "json")
+    url = f"https://media.example/{PROMPT}.png?signature={QUERY}"
+    parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": PROMPT}]
+    asked: list[dict[str, Any]] = [
+        {},
+        {"stream": True},
+        {"messages": [{"role": "user", "content": parts}]},
+        {"messages": [{"role": PROMPT, "content": "x"}]},
+        {"temperature": PROMPT},
+        {PROMPT: 1},
+        {"tools": [{"type": "function", "function": {"name": PROMPT, "parameters": {}}}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": []}}},
+        {"user": PROMPT, "metadata": {"a": PROMPT}},
+    ]
+    for changes in asked:
+        ask(proxy, **changes)
+    simulator.script(Fault("error", error="ValidationException", message=f"bad {PROMPT}"))
+    ask(proxy)
+    httpx.post(
+        f"{proxy.url}/v1/chat/completions", headers={"authorization": f"Bearer {KEY}"},
+        content=f'{{"messages": "{PROMPT}'.encode(),
+    )  # fmt: skip
+    httpx.post(f"{proxy.url}/v1/chat/completions", headers={"authorization": f"Bearer {KEY}x"})
+    httpx.get(f"{proxy.url}/v1/models/{PROMPT}?x={QUERY}", headers={"api-key": KEY})
+
+    def broken(*arguments: Any) -> Any:
+        raise ValueError(PROMPT)
+
+    monkeypatch.setattr(proxy.house.shop.resolver, "resolve", broken)
+    assert ask(proxy).status_code == 500
+    wait_until(lambda: len(requests(stream)) == 12)
+    told = stream.getvalue()
+    assert "unforeseen" in told
+    for secret in (PROMPT, KEY, QUERY, SYSTEM, simulator.secret_key, simulator.access_key):
+        assert secret not in told
