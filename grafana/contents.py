@@ -120,10 +120,19 @@ _BEDROCK = (
           stacked=True),
     Panel("Throttled by region", rates("upstream_throttles_total", "region, model"), unit="reqps"),
     Panel("Made again, by why", rates("upstream_retries_total", "reason"), unit="reqps"),
+    Panel("Gone to another region", rates("upstream_failovers_total", "region, to"), unit="reqps"),
     Panel("Calls by region", rates("upstream_requests_total", "region"), unit="reqps"),
     Panel("Repaired requests", rates("repairs_total", "repair, how"), unit="reqps"),
     Panel("Remote media", rates("image_fetches_total", "outcome"), unit="reqps"),
 )  # fmt: skip
+
+
+def _hourly(name: str, by: str) -> tuple[Query, ...]:
+    """What happens about once an hour, counted over one."""
+    [query] = rates(name, by)
+    expr = query.expr.replace("rate(", "increase(").replace("$__rate_interval", "1h")
+    return (Query(expr, query.legend),)
+
 
 _OPERATION = (
     Panel(
@@ -137,9 +146,19 @@ _OPERATION = (
         ],
         about="Above three intervals an alert fires.",
     ),
-    Panel("Model list: refreshes", rates("discovery_refreshes_total", "region, outcome"),
-          unit="ops"),
-    Panel("Model list: duration", quantiles("discovery_duration_seconds")),
+    Panel("Model list: refreshes", _hourly("discovery_refreshes_total", "region, outcome"),
+          about="Refreshes of the model list in the last hour, by outcome."),
+    Panel(
+        "Model list: duration",
+        [
+            Query(
+                "sum by (region) (bedrock_proxy_discovery_duration_seconds_sum{@}) / "
+                "sum by (region) (bedrock_proxy_discovery_duration_seconds_count{@})",
+                "{{region}}",
+            )
+        ],
+        about="How long a refresh takes: the mean since the processes began.",
+    ),
     Panel(
         "Models in the list",
         [
@@ -161,9 +180,10 @@ _OPERATION = (
         limits=(None, None),
         about="By source; zero where none that end are in use.",
     ),
-    Panel("Credentials: refreshes", rates("credentials_refreshes_total", "source, outcome"),
-          unit="ops"),
-    Panel("API keys: readings", rates("key_reloads_total", "outcome"), unit="ops"),
+    Panel("Credentials: refreshes", _hourly("credentials_refreshes_total", "source, outcome"),
+          about="Refreshes of the AWS credentials in the last hour, by outcome."),
+    Panel("API keys: readings", _hourly("key_reloads_total", "outcome"),
+          about="Readings of the API key source in the last hour, by outcome."),
     Panel(
         "CPU by process",
         [
