@@ -346,6 +346,7 @@ def _options(settings: Settings) -> Options:
         strict=settings.strict,
         forward_user=settings.forward_user,
         stream_usage=settings.stream_usage,
+        reasoning_as=settings.reasoning_as,
         auto_cache=settings.auto_cache,
         max_choices=settings.max_choices,
     )

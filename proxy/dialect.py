@@ -39,6 +39,9 @@ class Options:
     auto_cache: bool = False
     """Cache points are placed where the client placed none."""
     max_choices: int = 8
+    reasoning_as: str = "reasoning_content"
+    """How reasoning is shown: in this field, in ``reasoning``, as ``thinking_blocks`` (beside
+    ``reasoning_content``), or in the text between think ``tags``."""
     guardrail: Mapping[str, str] | None = None
     """The operator's own guardrailConfig; nothing in a request removes or weakens it."""
 

@@ -124,6 +124,11 @@ class Settings:
     stream_usage: str = _setting(
         "asked", "`always` puts usage on the finish chunk unasked", choices=("asked", "always")
     )
+    reasoning_as: str = _setting(
+        "reasoning_content",
+        "how reasoning is shown; `tags` puts it into the text as `<think>`",
+        choices=("reasoning_content", "reasoning", "thinking_blocks", "tags"),
+    )
     auto_cache: bool = _setting(False, "place cache points where the client placed none")
     max_choices: int = _setting(8, "largest `n`; each choice is a call of its own", low=1)
     max_body_mb: float = _setting(25.0, "largest request body, in MB (10^6 bytes)", low=0.001)

@@ -340,3 +340,14 @@ def test_replicas_whose_valkey_is_gone_lose_no_conversation(
         agent.turn()
         agent.turn()
     assert "reasoning:missing" in agent.notes
+
+
+@pytest.mark.parametrize("way", ["reasoning", "thinking_blocks", "tags"])
+def test_a_loop_whichever_way_reasoning_is_shown(simulator: Simulator, way: str) -> None:
+    with proxy(simulator, reasoning_as=way, memory=False) as running, sdk(running) as one:
+        agent = Agent([one], SONNET, "everything")
+        told = [agent.turn() for _ in range(4)]
+    assert check_reasoning(simulator) == 3
+    assert "reasoning:missing" not in agent.notes
+    field = {"reasoning": "reasoning", "thinking_blocks": "thinking_blocks", "tags": "content"}[way]
+    assert all(message[field] for message in told)

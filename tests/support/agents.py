@@ -108,8 +108,8 @@ def _fold(message: dict[str, Any], delta: dict[str, Any]) -> None:
     for key, value in delta.items():
         if key == "tool_calls":
             _fold_calls(message.setdefault(key, []), value)
-        elif key == "reasoning_details":
-            assert message.get("tool_calls") or not delta.get("tool_calls")
+        elif isinstance(value, list):
+            assert [entry["index"] for entry in value] == [len(message.get(key, []))]
             message.setdefault(key, []).extend(value)
         elif isinstance(value, str) and key != "role":
             message[key] = message.get(key, "") + value

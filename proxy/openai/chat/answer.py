@@ -329,10 +329,14 @@ class Answer(ABC):
     def _put_thoughts(self) -> None:
         """What replay needs, as the one entry that every client version seen returns intact."""
         if self.thoughts.blocks and self._prose.stopped is None:
-            legacy = self.plan.legacy_functions
+            plan, legacy = self.plan, self.plan.legacy_functions
             owner = self.call_ids[0] if self.call_ids and not legacy else self.completion_id
-            packed = pack(self.thoughts.blocks, self.plan.family)
+            packed = pack(self.thoughts.blocks, plan.family)
             self.keepsake = None if legacy else self.thoughts.keepsake(packed)
+            if plan.reasoning_as == "thinking_blocks" and not plan.hide_reasoning:
+                for block in self.thoughts.plainly():
+                    self._put_entry("thinking_blocks", block)
+                return
             entry = {"type": "reasoning.encrypted", "id": owner, "data": packed}
             self._put_entry("reasoning_details", entry)
 

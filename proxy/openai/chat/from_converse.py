@@ -29,7 +29,8 @@ from proxy.openai.chat.plan import Plan
 from proxy.openai.chat.usage import service_tier, usage_object
 from proxy.openai.lines import dumps
 
-REASONING: Final = "reasoning_content"
+TAG_OPEN: Final = "<think>"
+TAG_CLOSED: Final = "</think>\n\n"
 _FENCE: Final = re.compile(r"```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n?```", re.DOTALL)
 
 
@@ -42,7 +43,9 @@ class ChatEncoder(Answer):
         self._created: Final = stamp.created
         self._frame: Final = Frame(stamp, index, plan.include_usage)
         self._text: Final = self._frame.slot({"content": HOLE})
-        self._reasoning: Final = self._frame.slot({REASONING: HOLE})
+        self._reasoning: Final = self._frame.slot({reasoning_field(plan): HOLE})
+        self._tagging: Final = plan.reasoning_as == "tags"
+        self._tagged = False  # text is between think tags
         self._arguments: list[Slot] = []
         self._usage_on_finish: Final = plan.usage_on_finish and not plan.include_usage
         self._finish_waits: Final = (
@@ -51,7 +54,8 @@ class ChatEncoder(Answer):
         self._out: list[bytes] = []
         # The official SDK's fold takes the order in which choices first appear for their indexes:
         # the first choice speaks the roles of all, before any other says a word.
-        self._begun = index > 0
+        self._role_due = index == 0
+        self._begun = index > 0  # nothing is owed to whatever comes next
         self._frames: Final = (
             self._frame,
             *(Frame(stamp, other, plan.include_usage) for other in range(1, translation.choices)),
@@ -80,9 +84,10 @@ class ChatEncoder(Answer):
     def heartbeat(self) -> bytes:
         if self._finished:
             return sse.PING  # nothing may follow the finish chunk
-        if self._begun:
+        if self._begun or self._tagged:
             self._out.append(self._frame.delta({}))
-        self._begin()
+        else:
+            self._begin()
         self.release()  # the first byte is out: nothing waits for another try any more
         return self.pending()
 
@@ -92,9 +97,20 @@ class ChatEncoder(Answer):
         self._out.append(self._text.fill(text))
 
     def put_reasoning(self, text: str) -> None:
+        if self._tagging:
+            self._put_tagged(text)
+            return
         if not self._begun:
             self._begin()
         self._out.append(self._reasoning.fill(text))
+
+    def _put_tagged(self, text: str) -> None:
+        """Reasoning in the text. The closing tag is owed to whatever comes next."""
+        if not self._tagged:
+            self._begin()
+            text = TAG_OPEN + text
+            self._tagged, self._begun = True, False
+        self._out.append(self._text.fill(text))
 
     def put_call(self, ordinal: int, id: str, name: str) -> None:
         self._begin()
@@ -133,11 +149,17 @@ class ChatEncoder(Answer):
             self._put_finish_chunk()
 
     def _begin(self) -> None:
-        """The role, exactly once, in front of whatever comes first."""
-        if not self._begun:
-            self._begun = True
+        """What is owed to what comes next: the role, exactly once; a closing tag."""
+        if self._begun:
+            return
+        self._begun = True
+        if self._role_due:
+            self._role_due = False
             role = {"role": "assistant", "content": ""}
             self._out += (frame.delta(role) for frame in self._frames)
+        if self._tagged:
+            self._tagged = False
+            self._out.append(self._text.fill(TAG_CLOSED))
 
     def _put_finish_chunk(self) -> None:
         self._finished = True
@@ -164,6 +186,7 @@ class ChatCollector(Answer):
         self._calls_made: list[tuple[str, str, list[str]]] = []
         self._lists: dict[str, list[Mapping[str, Json]]] = {"annotations": []}
         self._audio: dict[str, Json] | None = None
+        self._tagged = False
 
     def add(self, events: Sequence[Event]) -> None:
         self.take(events)
@@ -181,12 +204,25 @@ class ChatCollector(Answer):
         }
 
     def put_text(self, text: str) -> None:
+        self._close_tag()
         self._text.append(text)
 
     def put_reasoning(self, text: str) -> None:
-        self._reasoning.append(text)
+        if self.plan.reasoning_as != "tags":
+            self._reasoning.append(text)
+            return
+        if not self._tagged:
+            self._tagged = True
+            self._text.append(TAG_OPEN)
+        self._text.append(text)
+
+    def _close_tag(self) -> None:
+        if self._tagged:
+            self._tagged = False
+            self._text.append(TAG_CLOSED)
 
     def put_call(self, ordinal: int, id: str, name: str) -> None:
+        self._close_tag()
         self._calls_made.append((id, name, []))
 
     def put_arguments(self, ordinal: int, fragment: str) -> None:
@@ -199,7 +235,7 @@ class ChatCollector(Answer):
         self._audio = attachment.audio(self.completion_id, self._created)
 
     def put_finish(self) -> None:
-        pass
+        self._close_tag()
 
     def put_metadata(self) -> None:
         pass
@@ -215,7 +251,7 @@ class ChatCollector(Answer):
             "refusal": None,
         }
         if self._reasoning:
-            message[REASONING] = "".join(self._reasoning)
+            message[reasoning_field(self.plan)] = "".join(self._reasoning)
         message.update(self._lists)
         if self._audio is not None:
             message["audio"] = self._audio
@@ -234,6 +270,10 @@ class ChatCollector(Answer):
             return {"id": id, "type": "custom", "custom": custom}
         function = {"name": name, "arguments": arguments}
         return {"id": id, "type": "function", "function": function}
+
+
+def reasoning_field(plan: Plan) -> str:
+    return "reasoning" if plan.reasoning_as == "reasoning" else "reasoning_content"
 
 
 def choice_extras(answer: Answer) -> dict[str, Json]:

@@ -44,5 +44,8 @@ class Plan:
     """Whose reasoning this will be."""
     show_extras: bool = False
     """The caller asked for additional response fields."""
+    reasoning_as: Literal["reasoning_content", "reasoning", "thinking_blocks", "tags"] = (
+        "reasoning_content"
+    )
     hide_reasoning: bool = False
     """The caller asked not to be shown the text of the reasoning."""

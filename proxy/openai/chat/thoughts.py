@@ -5,6 +5,8 @@ carries no signature can never be sent again and is not kept. Blobs and signatur
 pass untouched (a redacted block decodes to text that is base64 itself: recorded).
 """
 
+from collections.abc import Iterator
+
 from proxy.converse.types import Json
 from proxy.dialect import Keepsake
 from proxy.openai.chat.blobs import join_blobs
@@ -41,6 +43,18 @@ class Thoughts:
         for part in self._parts.values():
             part.clear()
         self.open = None
+
+    def plainly(self) -> Iterator[dict[str, Json]]:
+        """The blocks in Anthropic's words, as LiteLLM's ``thinking_blocks`` holds them."""
+        for block in self.blocks:
+            inner = block["reasoningContent"]
+            if "redactedContent" in inner:
+                yield {"type": "redacted_thinking", "data": inner["redactedContent"]}
+            else:
+                said = inner["reasoningText"]
+                yield {
+                    "type": "thinking", "thinking": said["text"], "signature": said["signature"],
+                }  # fmt: skip
 
     def called(self, id: str, name: str) -> None:
         """The client was passed this call, spelled so."""

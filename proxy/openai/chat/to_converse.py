@@ -10,7 +10,7 @@ is in the notes. Facts of a family come from its traits only. Source: *Converse*
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from proxy.catalog.model import Model, Traits
 from proxy.converse.types import ConverseRequest, Json, Message, Operation
@@ -213,6 +213,8 @@ def _plan(
 ) -> Plan:
     trace = body.get("guardrailConfig", {}).get("trace", "disabled")
     always = options.stream_usage == "always"
+    # Tags that the model writes itself may stay, where tags are asked for.
+    tagged = options.reasoning_as == "tags" and not request.reasoning.exclude
     return Plan(
         stream=request.stream,
         include_usage=request.include_usage,
@@ -226,7 +228,8 @@ def _plan(
         json_mode=pieces.form.json_mode,
         stop=pieces.inference.emulated_stop,
         show_trace=options.guardrail is None and trace != "disabled",
-        inline_tags=traits.inline_tags,
+        inline_tags=() if tagged else traits.inline_tags,
+        reasoning_as=cast("Any", options.reasoning_as),
         family=traits.family,
         show_extras="additionalModelResponseFieldPaths" in request.native,
         hide_reasoning=request.reasoning.exclude,
