@@ -84,7 +84,8 @@ def _refuse_unanswerable(fields: Mapping[str, Json], n: int) -> None:
         raise unsupported(
             "Converse cannot fill in the middle; put the suffix into the prompt.", "suffix"
         )
-    if fields.get("logprobs") not in (None, False):
+    logprobs = fields.get("logprobs")
+    if logprobs is not None and logprobs is not False:
         raise unsupported("Bedrock's Converse API returns no log probabilities.", "logprobs")
     best_of = read_integer(fields, "best_of", 1, MAX_CHOICES)
     if best_of is not None and best_of < n:

@@ -31,8 +31,8 @@ class Upstream(httpx.AsyncBaseTransport):
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            while not self.open.is_set() and text not in self.refused:
-                await asyncio.sleep(0.002)  # noqa: ASYNC110  # it is opened from another thread
+            while not self.open.is_set() and text not in self.refused:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)  # it is opened from another thread
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
