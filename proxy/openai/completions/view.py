@@ -4,7 +4,7 @@ Bytes in, bytes out: whatever chat renders (a chunk, the usage chunk, a whole co
 and put into ``text_completion`` objects. That costs a few microseconds a chunk, which an API that
 only older editors speak may cost, and it keeps every rule of chat's in one place.
 
-Reasoning, which this API has no word for, stands beside the text as ``reasoning_content``.
+Reasoning, which this API has no word for, stands beside the text as chat shows it.
 Source: OpenAI API reference, *The completion object*.
 """
 
@@ -20,6 +20,7 @@ from proxy.openai.lines import dumps
 OBJECT: Final = "text_completion"
 _CHAT_ID: Final = "chatcmpl-"
 _DATA: Final = b"data: "
+_REASONING: Final = ("reasoning_content", "reasoning")
 _MEMBERS: Final = frozenset({"index", "delta", "message", "finish_reason", "logprobs"})
 
 
@@ -72,8 +73,7 @@ def _choice(
         "logprobs": None,
         "finish_reason": choice["finish_reason"],
     }
-    if said.get("reasoning_content"):
-        shown["reasoning_content"] = said["reasoning_content"]
+    shown |= {name: said[name] for name in _REASONING if said.get(name)}
     return shown | {name: value for name, value in choice.items() if name not in _MEMBERS}
 
 
