@@ -76,7 +76,7 @@ def test_an_answer_that_has_begun_speaks_its_role_before_its_first_word(
     ):
         began = time.monotonic()
         first = next(response.iter_lines())
-        assert time.monotonic() - began < 0.8
+        assert time.monotonic() - began < 1.4  # before its first word, which comes at 1.5 s
         assert '"delta":{"role":"assistant","content":""}' in first
 
 
@@ -140,7 +140,7 @@ def test_the_total_deadline_ends_a_lively_stream(upstream: RawUpstream) -> None:
     with serving(upstream.url, settings={**QUICK, "total_timeout": 0.8}) as proxy:
         began = time.monotonic()
         told = ask(proxy)
-    assert 0.7 < time.monotonic() - began < 2
+    assert 0.7 < time.monotonic() - began < 10
     assert told.error["code"] == "upstream_timeout"
     assert not told.done
     assert told.finishes == []
@@ -180,4 +180,4 @@ def test_the_clients_own_deadline_is_kept(upstream: RawUpstream, header: str) ->
             f"{proxy.url}/v1/chat/completions", json=question(stream=False), headers={header: "0.5"}
         )
     assert response.status_code == 504
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4  # and not after stall_timeout

@@ -165,5 +165,8 @@ class RawUpstream:
             name.lower(): value.strip()
             for name, _, value in (line.partition(":") for line in lines[1:] if line)
         }
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        try:
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None  # the caller left while it was still sending
         return Seen(lines[0].split(" ")[1], headers, body, time.monotonic(), connection)
