@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic, time
 from typing import Any, Final, Protocol, TypeVar
 
-from proxy.bedrock.client_keys import ClientKeys
+from proxy.bedrock.client_keys import Caller, ClientKeys
 from proxy.bedrock.upstream import Answer, Call, Ration, Upstream
 from proxy.catalog.model import Model
 from proxy.converse.masking import mask
@@ -129,10 +129,7 @@ class Generate:
             )
             del body
             asked.name, record.stream = request.model, request.stream
-            if shop.clients is None or caller is None:
-                model = await shop.resolver.resolve(request.model)
-            else:
-                model = await shop.clients.resolve(request.model, caller)
+            model = await self._resolved(request.model, caller)
             record.model = shop.metrics.model(model.label)
             asked.used = record.model if model.id.startswith("arn:") else model.id
             record.price = _price(model)
@@ -153,6 +150,13 @@ class Generate:
         stamp = Stamp(uuid.uuid4().hex, int(time()), model.name)
         with shop.gate.running(exchange):
             await self._answer(exchange, client, record, _Asking(question, stamp))
+
+    async def _resolved(self, name: str, caller: Caller | None) -> Model:
+        """By the catalog of everybody, or of the client whose key it is."""
+        clients = self._shop.clients
+        if clients is None or caller is None:
+            return await self._shop.resolver.resolve(name)
+        return await clients.resolve(name, caller)
 
     async def _answer(
         self, exchange: Exchange, client: Client, record: Record, asking: "_Asking"
