@@ -23,6 +23,7 @@ import orjson
 
 from proxy.bedrock.lookups import learn
 from proxy.bedrock.regions import geographies
+from proxy.bedrock.resolved import Resolved
 from proxy.catalog.entries import Learned, Listing, Options, Summary
 from proxy.catalog.listing import build
 from proxy.catalog.model import Model
@@ -156,6 +157,7 @@ class Discovery:
         self._failed: dict[str, str] = {}
         self._learned: dict[str, Learned] = {}
         self._unknown: dict[str, float] = {}
+        self._resolved = Resolved()
         self._lookups: dict[str, asyncio.Task[None]] = {}
         self._key: Hashable = None
         self._at: float | None = None
@@ -204,9 +206,12 @@ class Discovery:
 
     async def resolve(self, name: str) -> Model:
         """``Catalog.resolve``, after what an opaque ARN stands for was asked once."""
+        if (model := self._resolved.known(name, self.snapshot)) is not None:
+            return model
         if (arn := self.snapshot.needs_lookup(name)) is not None:
             await self.lookup(arn)
-        return self.snapshot.resolve(name)
+            return self.snapshot.resolve(name)  # not kept: it may be looked up later
+        return self._resolved.resolve(name, self.snapshot)
 
     async def lookup(self, arn: str) -> None:
         """Ask what stands behind ``arn`` and put it into the catalog. Never raises: what cannot be
