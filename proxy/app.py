@@ -24,7 +24,7 @@ from proxy.bedrock.account import Account, Identity, by_chain, by_key
 from proxy.bedrock.chain import Role
 from proxy.bedrock.client_keys import ClientKeys
 from proxy.bedrock.discovery import Discovery
-from proxy.bedrock.engine import open_engine
+from proxy.bedrock.engine import Engines, open_engines
 from proxy.bedrock.failover import Circuits, Course
 from proxy.bedrock.learned import Learned
 from proxy.bedrock.regions import AwsConfig, choose_region, endpoint
@@ -117,14 +117,15 @@ def build(
     gate = Gate(metrics, settings.max_streams, max(256_000_000, 8 * _max_body(settings)))
     shop = _shop(settings, account, metrics, gate, mode)
     report = _report(mode, account)
+    prefixes = tuple(dict.fromkeys((*PREFIXES, settings.route_prefix or "")))
     health, figures = _operator_routes(gate, report, page or metrics.page)
     beside = settings.metrics_port is not None
     # Where any key is let in to be judged by AWS, none of them opens the figures.
     hidden = beside or (settings.client_keys and not settings.metrics_public)
     app = Starlette(
         routes=[
-            *_routes(shop, account),
-            *(_explain_routes(shop, account) if settings.explain else ()),
+            *_routes(shop, account, prefixes),
+            *(_explain_routes(shop, account, prefixes) if settings.explain else ()),
             *health,
             *(() if hidden else figures),
         ],
@@ -188,10 +189,11 @@ def _open_account(
     endpoints = {**aws.endpoints, **{name: url for name, url in given.items() if url}}
     aws = replace(aws, endpoints=endpoints)
     host = httpx.URL(endpoint("bedrock-runtime", region)).host
+    engines = (
+        Engines(engine, engine) if engine else open_engines(environment, host, settings.engine)
+    )
     targets = Targets(
-        region, aws,
-        engine or open_engine(environment, host, keep=256),
-        engine or open_engine(environment, host, keep=0),
+        region, aws, *engines,
         own.authorizer_for, Circuits(time.monotonic), backups,
     )  # fmt: skip
     discovery = _discovery(settings, region, targets, metrics, own)
@@ -277,22 +279,22 @@ def remembering(settings: Settings) -> Memory:
         raise SettingsError(str(fault)) from None
 
 
-def _routes(shop: Shop, account: Account) -> Sequence[Route]:
+def _routes(shop: Shop, account: Account, prefixes: Sequence[str]) -> Sequence[Route]:
     spoken = {path: Generate(dialect, shop) for path, dialect in SPOKEN.items()}
     catalog_for = everyones(account.discovery) if shop.clients is None else each_ones(shop.clients)
     listing = list_models(catalog_for, render_list)
     single = one_model(catalog_for, render_one, shop.desk.learned)
     routes: list[Route] = []
-    for prefix in PREFIXES:
+    for prefix in prefixes:
         routes += (Route(f"{prefix}/{path}", api, methods=["POST"]) for path, api in spoken.items())
         routes.append(Route(f"{prefix}/models", listing, methods=["GET"]))
         routes.append(Route(f"{prefix}/models/{{model:path}}", single, methods=["GET"]))
     return routes
 
 
-def _explain_routes(shop: Shop, account: Account) -> Sequence[Route]:
+def _explain_routes(shop: Shop, account: Account, prefixes: Sequence[str]) -> Sequence[Route]:
     endpoint = explaining(CHAT, shop, account.discovery, account.targets)
-    return [Route(f"{prefix}/explain", endpoint, methods=["POST"]) for prefix in PREFIXES]
+    return [Route(f"{prefix}/explain", endpoint, methods=["POST"]) for prefix in prefixes]
 
 
 def _operator_routes(
@@ -300,7 +302,7 @@ def _operator_routes(
 ) -> tuple[Sequence[Route], Sequence[Route]]:
     """Health, and metrics."""
     health = (
-        Route("/healthz", healthz, methods=["GET"]),
+        *(Route(path, healthz, methods=["GET"]) for path in ("/healthz", "/health")),
         Route("/readyz", readyz(gate, report), methods=["GET"]),
     )
     return health, (Route("/metrics", metrics_page(page), methods=["GET"]),)
@@ -331,6 +333,8 @@ def _discovery(
             manual=tuple(manual),
             aliases=MappingProxyType(dict(settings.aliases)),
             default_model=settings.default_model,
+            default_embedding_model=settings.default_embedding_model,
+            application_profiles=settings.application_profiles,
         ),
         regions=listed,
         interval=settings.refresh_interval,

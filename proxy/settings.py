@@ -17,12 +17,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from proxy.likeness import LIKENESSES, stand_ins
 from proxy.tables import (
     ManualRow,
     TargetRow,
     read_aliases,
     read_endpoint,
     read_manual,
+    read_prefix,
     read_region,
     read_regions,
     read_role,
@@ -70,7 +72,19 @@ class Settings:
     port: int = _setting(8000, "port to listen on; 0 picks a free one", low=0)
     workers: int = _setting(1, "processes that share the port", low=1)
     api_key: str | None = _setting(None, "key that clients must send", secret=True)
+    api_key_secret: str | None = _setting(
+        None,
+        "where that key lies in AWS: a secret's ARN, `secretsmanager:NAME` or `ssm:NAME`",
+    )
     no_auth: bool = _setting(False, "serve without a key on an address that others can reach")
+    like: str | None = _setting(
+        None,
+        "read that gateway's variables and defaults: `bedrock-access-gateway`",
+        choices=tuple(LIKENESSES),
+    )
+    route_prefix: str | None = _setting(
+        None, "one more prefix under which all routes answer", read=read_prefix
+    )
     metrics_public: bool = _setting(False, "`/metrics` needs no key")
     metrics_port: int | None = _setting(
         None, "`/metrics` on a port of its own, without a key, and not on the public one", low=0
@@ -83,6 +97,9 @@ class Settings:
     )
     log_format: str = _setting(
         "auto", "`auto` is text on a terminal, else JSON", choices=("auto", "json", "text")
+    )
+    engine: str = _setting(
+        "fast", "what opens connections to AWS; `httpx` is the other one", choices=("fast", "httpx")
     )
     region: str | None = _setting(
         None,
@@ -110,13 +127,14 @@ class Settings:
         read=read_targets,
     )
     default_model: str | None = _setting(None, "serves requests without a model, and `gpt-*` names")
+    default_embedding_model: str | None = _setting(None, "serves `text-embedding-*` names")
     aliases: tuple[tuple[str, str], ...] = _setting(
         (),
         "names of your own for models: `name=id,…`, or `[aliases]`",
         read=read_aliases,
     )
     geographies: tuple[str, ...] = _setting(
-        (), "residency: only profiles of these prefixes, the best first (`eu`, `global`)"
+        (), "residency: only profiles of these prefixes, the best first; `none`: none"
     )
     usage_cost: bool = _setting(False, "show `usage.cost` for models with a `cost`")
     strict: bool = _setting(False, "dropped or repaired parameters become 400s")
@@ -179,6 +197,9 @@ class Settings:
         4096, "shown for models whose limits are unknown", table=DISCOVERY, low=1
     )
     include_legacy: bool = _setting(False, "list models in LEGACY state too", table=DISCOVERY)
+    application_profiles: bool = _setting(
+        True, "list your application inference profiles too", table=DISCOVERY
+    )
     manual: tuple[ManualRow, ...] = _setting(
         (),
         "models that you describe, as `[[models.manual]]`; they win over discovery",
@@ -230,6 +251,13 @@ def load(
     if file is not None:
         for name, value, key in _from_file(file):
             values[name], origins[name] = _checked(name, value, f"{file}: {key}"), f"{file}:{key}"
+    like = (flags or {}).get("like", environment.get(PREFIX + "LIKE", values.get("like")))
+    if like is not None:
+        ours = {v.removeprefix(PREFIX).lower() for v in environment if v.startswith(PREFIX)}
+        for name, text, origin in stand_ins(
+            str(_checked("like", like, "like")), environment, ours.union(flags or ())
+        ):
+            values[name], origins[name] = _checked(name, text, origin), origin
     for variable, text in environment.items():
         name = variable.removeprefix(PREFIX).lower()
         if not variable.startswith(PREFIX) or name == "config":
@@ -283,6 +311,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise SettingsError(
             "client_keys and api_key exclude each other: a client has one key to send; unset one"
         )
+    if values.get("api_key") and values.get("api_key_secret"):
+        raise SettingsError("api_key and api_key_secret exclude each other; unset one")
     if values.get("role_external_id") and not values.get("role_arn"):
         raise SettingsError("role_external_id needs a role_arn")
 

@@ -128,6 +128,14 @@ def read_region(value: object) -> str:
     return check_region(value.strip())
 
 
+def read_prefix(value: object) -> str:
+    """A path such as ``/api/v1``, without a trailing slash."""
+    text = value.strip().strip("/") if isinstance(value, str) else ""
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*", text):
+        raise ValueError("must be a path, as /api/v1")
+    return f"/{text}"
+
+
 def read_role(value: object) -> str:
     if not isinstance(value, str) or not _ROLE.fullmatch(value.strip()):
         raise ValueError("must be a role's ARN, as arn:aws:iam::123456789012:role/name")

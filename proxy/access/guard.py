@@ -22,7 +22,7 @@ from proxy.metrics import Metrics
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
-_OPEN: Final = frozenset({"/healthz", "/readyz"})
+_OPEN: Final = frozenset({"/healthz", "/health", "/readyz"})
 _HEADERS: Final = frozenset({b"authorization", b"api-key", b"x-api-key"})
 _ANYONE: Final = Tenant(ANYONE)
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")

@@ -92,6 +92,7 @@ class Options:
     failover: tuple[str, ...] = ()
     provider_filter: tuple[str, ...] = ()
     include_legacy: bool = False
+    application_profiles: bool = True
     default_context_window: int = 32_000
     default_max_tokens: int = 4_096
     geographies: tuple[str, ...] | None = None

@@ -140,7 +140,8 @@ class _Region:
             name=_text(summary, "inferenceProfileName") or profile_id,
             geography=geography or ("global" if anywhere and not system else ""),
         )
-        active = _text(summary, "status") in ("ACTIVE", "")
+        wanted = system or self._options.application_profiles
+        active = wanted and _text(summary, "status") in ("ACTIVE", "")
         created = _time(summary.get("createdAt")) or entry.created
         yield self._shown(replace(entry, created=created), active)
 
