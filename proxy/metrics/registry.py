@@ -1,9 +1,9 @@
-"""The registry: what ``table.py`` defines, as prometheus_client's objects, and how it is written.
+"""The registry: what ``table.py`` defines, and how it is written.
 
 Nothing is observed per event: a gauge goes up and down with an answer, everything else is written
-once when the answer ends, from its ``Record``. Children are bound once per label set and kept (a
-bound ``observe`` costs half a ``labels().observe``). Every label is bounded: a word beyond the
-first ``MOST_WORDS`` of its label is ``other``, whatever it is and wherever it came from.
+once when the answer ends, from its ``Record``. Children are bound once per label set and kept.
+Every label is bounded: a word beyond the first ``MOST_WORDS`` of its label is ``other``, whatever
+it is and wherever it came from.
 """
 
 import platform
@@ -16,19 +16,16 @@ from prometheus_client import (
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     Info,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from proxy.metrics import exposition, table
+from proxy.metrics.histogram import Histogram, Series
 from proxy.metrics.record import Record
-from proxy.metrics.table import BY_NAME, OTHER, PREFIX, Definition
+from proxy.metrics.table import BY_NAME, OTHER, PREFIX
 
 MOST_WORDS: Final = 64
 """Of a label, as many words are told apart; a model costs about 140 series."""
@@ -53,8 +50,7 @@ class Metrics:
         self._first_token = self._histogram("time_to_first_token_seconds")
         self._first_event = self._histogram("upstream_first_event_seconds")
         self._per_token = self._histogram("time_per_output_token_seconds")
-        self._gaps = Gaps(BY_NAME["inter_chunk_seconds"])
-        self.registry.register(self._gaps)
+        self._gaps = self._histogram("inter_chunk_seconds")
         overhead = self._histogram("overhead_seconds")
         self._overhead = {phase: overhead.labels(phase) for phase in table.PHASES}
         self.streams_in_flight = self._gauge("streams_in_flight")
@@ -74,7 +70,7 @@ class Metrics:
         self.image_fetches = self._counter("image_fetches", table.FETCHES)
         self._operator()
         self._keys = _Keys(self) if key_label else None
-        self.loop_lag = self._histogram("event_loop_lag_seconds")
+        self.loop_lag = self._histogram("event_loop_lag_seconds").labels()
         self._gauge("workers").set(1)
         Info(f"{PREFIX}build", BY_NAME["build"].help, registry=self.registry).info(
             {"version": version, "python": platform.python_version(), "mode": mode}
@@ -164,7 +160,7 @@ class Metrics:
         self, record: Record, bound: "_Bound", exemplar: dict[str, str] | None
     ) -> None:
         bound.first_token.observe(record.first_content - record.began, exemplar)
-        self._gaps.add(record.model, record.gaps, record.last_content - record.first_content)
+        bound.gaps.add(record.gaps, record.last_content - record.first_content)
         if record.code == "ok" and record.output_tokens > 1:
             pace = (record.ended - record.first_content) / (record.output_tokens - 1)
             bound.per_token.observe(pace)
@@ -206,6 +202,7 @@ class Metrics:
                 first_token=self._first_token.labels(model),
                 first_event=self._first_event.labels(model),
                 per_token=self._per_token.labels(model),
+                gaps=self._gaps.labels(model),
                 tokens=tuple(self._tokens.labels(model, one) for one in table.TOKEN_TYPES),
                 cost=self._cost,
                 ended={},
@@ -229,47 +226,9 @@ class Metrics:
         return Gauge(one.family, one.help, one.labels, unit=one.unit, registry=self.registry)
 
     def _histogram(self, name: str) -> Histogram:
-        one = BY_NAME[name]
-        return Histogram(
-            one.family, one.help, one.labels, unit=one.unit, buckets=one.edges,
-            registry=self.registry,
-        )  # fmt: skip
-
-
-class Gaps(Collector):
-    """A histogram with one label that takes a whole stream's observations at once.
-
-    prometheus_client's own takes them one by one, at a microsecond each.
-    """
-
-    def __init__(self, definition: Definition) -> None:
-        self._definition = definition
-        self._bounds = (*map(floatToGoString, definition.edges), "+Inf")
-        self._counts: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = {}
-
-    def add(self, word: str, counts: list[int], total: float) -> None:
-        """``counts`` per bucket (the last is +Inf) and the sum of what was counted."""
-        known = self._counts.get(word)
-        if known is None:
-            self._counts[word], self._sums[word] = list(counts), total
-            return
-        for at, count in enumerate(counts):
-            known[at] += count
-        self._sums[word] += total
-
-    def collect(self) -> Iterator[Metric]:
-        one = self._definition
-        metric = Metric(one.family, one.help, "histogram", one.unit)
-        [label] = one.labels
-        for word, counts in self._counts.items():
-            running = 0
-            for bound, count in zip(self._bounds, counts, strict=True):
-                running += count
-                metric.add_sample(f"{one.family}_bucket", {label: word, "le": bound}, running)
-            metric.add_sample(f"{one.family}_count", {label: word}, running)
-            metric.add_sample(f"{one.family}_sum", {label: word}, self._sums[word])
-        yield metric
+        made = Histogram(BY_NAME[name])
+        self.registry.register(made)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,10 +255,11 @@ class _Bound:
 
     parent: Counter
     key: tuple[str, str, str]
-    duration: Histogram
-    first_token: Histogram
-    first_event: Histogram
-    per_token: Histogram
+    duration: Series
+    first_token: Series
+    first_event: Series
+    per_token: Series
+    gaps: Series
     tokens: tuple[Counter, ...]
     cost: Counter
     ended: dict[tuple[int, str], Counter]

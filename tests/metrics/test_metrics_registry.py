@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client import Histogram as LibraryHistogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.metrics import Metrics, Record, exposition, table
-from proxy.metrics.registry import MOST_WORDS, Gaps
+from proxy.metrics.histogram import Histogram
+from proxy.metrics.registry import MOST_WORDS
 from proxy.metrics.table import BY_NAME, DEFINITIONS, PACE_EDGES
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -212,28 +214,49 @@ GAPS = st.lists(st.lists(st.sampled_from([*PACE_EDGES, 0.0, 0.0007, 0.012, 0.200
 @given(streams=GAPS)
 def test_gaps_are_bucketed_as_the_library_does(streams: list[list[float]]) -> None:
     one = BY_NAME["inter_chunk_seconds"]
-    oracle = Histogram(
+    oracle = LibraryHistogram(
         one.family, one.help, one.labels, buckets=one.edges, registry=CollectorRegistry()
     )
-    ours = Gaps(one)
+    singly, bulk = Histogram(one), Histogram(one)
+    for series in (oracle.labels(MODEL), singly.labels(MODEL), bulk.labels(MODEL)):
+        assert series is not None
     for gaps in streams:
-        record, at = Record("chat", MODEL, True), 0.0
-        record.wrote(0.0, 0.0, True)
-        record.first_content = record.last_content = 1e-300  # a time of 0 means "never"
+        record = Record("chat", MODEL, True)
+        record.first_content = 1e-300  # a time of 0 means "never"
         for gap in gaps:
             record.last_content = 0.0  # keeps the sums exact
             record.wrote(gap, gap, True)
             oracle.labels(MODEL).observe(gap)
-            at += gap
-        ours.add(MODEL, record.gaps, at)
-    if not streams:
-        return
-    oracle.labels(MODEL)
-    expected = {(s.name, s.labels.get("le")): s.value for m in oracle.collect() for s in m.samples}
-    shown = {(s.name, s.labels.get("le")): s.value for m in ours.collect() for s in m.samples}
-    assert shown.keys() == expected.keys()
-    for key, value in expected.items():
-        assert shown[key] == pytest.approx(value), key
+            singly.labels(MODEL).observe(gap)
+        bulk.labels(MODEL).add(record.gaps, sum(gaps))
+    expected = exported(oracle)
+    for ours in (singly, bulk):
+        shown = exported(ours)
+        assert list(shown) == list(expected)
+        for key, value in expected.items():
+            assert shown[key] == pytest.approx(value), key
+
+
+def exported(collector: Any) -> dict[tuple[str, str], float]:
+    return {
+        (sample.name, str(sample.labels)): sample.value
+        for metric in collector.collect()
+        for sample in metric.samples
+    }
+
+
+def test_a_big_histogram_comes_in_pieces() -> None:
+    one = BY_NAME["request_duration_seconds"]
+    ours, oracle = Histogram(one), LibraryHistogram(
+        one.family, one.help, one.labels, buckets=one.edges, registry=CollectorRegistry()
+    )  # fmt: skip
+    for number in range(100):
+        for histogram in (ours, oracle):
+            histogram.labels("chat", f"model-{number}", "true").observe(number / 7)
+    pieces = list(ours.collect())
+    assert len(pieces) > 5
+    assert max(len(piece.samples) for piece in pieces) <= exposition.SLICE
+    assert exported(ours) == exported(oracle)
 
 
 def test_only_writes_of_content_make_gaps() -> None:
