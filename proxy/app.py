@@ -353,6 +353,7 @@ def _options(settings: Settings) -> Options:
         reasoning_as=settings.reasoning_as,
         auto_cache=settings.auto_cache,
         max_choices=settings.max_choices,
+        usage_cost=settings.usage_cost,
     )
 
 

@@ -1,33 +1,56 @@
 """The engine below the seam: what really opens connections to AWS.
 
-``httpx.AsyncHTTPTransport`` is the proven one. It verifies certificates always (``AWS_CA_BUNDLE``
-as botocore reads it, else certifi's bundle), never follows a redirect, never decodes a body, and
-goes through the operator's HTTP proxy where the environment names one, as AWS's own tools do.
+``WireEngine`` is the default; ``httpx.AsyncHTTPTransport`` is the proven other one, used where the
+environment names an HTTP proxy, or by a setting. Both pass the same contract. Certificates are
+always verified (``AWS_CA_BUNDLE`` as botocore reads it, else certifi's bundle), redirects never
+followed, bodies never decoded. Every answer may need a connection that was never used before, so
+engines come in pairs that share one TLS context.
 """
 
 import ssl
 from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import httpx
 
+from proxy.bedrock.wire import WireEngine
 
-def open_engine(
-    environment: Mapping[str, str], host: str, *, keep: int
+KEEP: Final = 256
+"""Idle connections that are kept. The number in use is bounded by the answers under way, not here:
+a pool that makes requests wait would hide an overload."""
+_IDLE: Final = 50.0
+"""Seconds that an idle connection is kept; AWS closes them after about a minute."""
+
+
+class Engines(NamedTuple):
+    """``fresh`` never reuses a connection."""
+
+    pooled: httpx.AsyncBaseTransport
+    fresh: httpx.AsyncBaseTransport
+
+
+def open_engines(environment: Mapping[str, str], host: str, kind: str = "fast") -> Engines:
+    """A pair of engines for ``host``; ``kind`` is ``fast`` or ``httpx``."""
+    context, proxy = _trust(environment), _proxy(environment, host)
+    if kind == "fast" and proxy is None:
+        return Engines(
+            WireEngine(context, keep=KEEP, keepalive_expiry=_IDLE), WireEngine(context, keep=0)
+        )
+    return Engines(proven_engine(context, KEEP, proxy), proven_engine(context, 0, proxy))
+
+
+def proven_engine(
+    context: ssl.SSLContext, keep: int, proxy: str | None = None
 ) -> httpx.AsyncHTTPTransport:
-    """An engine for ``host`` that keeps at most ``keep`` idle connections (0: never reuses one).
-
-    The number of connections is bounded by the answers under way, not here: a pool that makes
-    requests wait would hide an overload.
-    """
-    proxy = _proxy(environment, host)
+    """httpx's own engine, without anything of the environment's."""
     return httpx.AsyncHTTPTransport(
-        verify=_trust(environment),
+        verify=context,
         http1=True,
         http2=False,
         trust_env=False,
         retries=0,
         limits=httpx.Limits(
-            max_connections=None, max_keepalive_connections=keep, keepalive_expiry=50.0
+            max_connections=None, max_keepalive_connections=keep, keepalive_expiry=_IDLE
         ),
         proxy=None if proxy is None else httpx.Proxy(proxy),
     )

@@ -23,7 +23,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from proxy.bedrock.engine import open_engine
+from proxy.bedrock.engine import proven_engine
 from proxy.bedrock.wire import WireEngine
 
 EVENT: Final = b"x" * 160
@@ -119,7 +119,7 @@ async def cost(engine: httpx.AsyncBaseTransport, base: str, load: Load) -> float
 
 
 def proven() -> httpx.AsyncBaseTransport:
-    return open_engine({}, "127.0.0.1", keep=100)
+    return proven_engine(httpx.create_ssl_context(), 100)
 
 
 def fast() -> httpx.AsyncBaseTransport:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from proxy.bedrock.engine import open_engine
+from proxy.bedrock.engine import proven_engine
 from proxy.bedrock.wire import WireEngine
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -180,7 +180,7 @@ async def engine_of(
 ) -> AsyncIterator[httpx.AsyncBaseTransport]:
     """``wire``, or ``httpx`` as the house opens it; closed at the end, with nothing left open."""
     if kind == "httpx":
-        async with open_engine({"AWS_CA_BUNDLE": bundle}, "127.0.0.1", keep=keep) as proven:
+        async with proven_engine(ssl.create_default_context(cafile=bundle), keep) as proven:
             yield proven
         return
     engine = WireEngine(ssl.create_default_context(cafile=bundle), keep=keep)
