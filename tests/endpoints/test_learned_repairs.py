@@ -6,6 +6,7 @@ refuses what the real ones do. Scripted refusals stand for what it cannot be mad
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,21 +39,36 @@ def simulator() -> Iterator[Simulator]:
         yield one
 
 
-@pytest.fixture(scope="module")
-def served(simulator: Simulator) -> Iterator[Running]:
+@contextmanager
+def running(simulator: Simulator) -> Iterator[Running]:
     with serving(
         simulator.url,
         access_key=simulator.access_key,
         secret_key=simulator.secret_key,
         settings={"explain": True},
         mode="simulator",
-    ) as running:
-        yield running
+    ) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def informed(simulator: Simulator) -> Iterator[Running]:
+    with running(simulator) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def ignorant(simulator: Simulator) -> Iterator[Running]:
+    """Asked only while there are no families: what a name resolves to is remembered."""
+    with running(simulator) as one:
+        yield one
 
 
 @pytest.fixture
-def proxy(simulator: Simulator, served: Running) -> Running:
+def proxy(request: pytest.FixtureRequest, simulator: Simulator) -> Running:
     """As if just started: nothing learned, nothing received."""
+    unknowing = "no_families" in request.fixturenames
+    served: Running = request.getfixturevalue("ignorant" if unknowing else "informed")
     simulator.reset()
     served.house.shop.desk.learned.__init__(time.monotonic)  # type: ignore[misc]
     served.baseline = served.samples()  # type: ignore[attr-defined]
