@@ -42,6 +42,8 @@ class Options:
     reasoning_as: str = "reasoning_content"
     """How reasoning is shown: in this field, in ``reasoning``, as ``thinking_blocks`` (beside
     ``reasoning_content``), or in the text between think ``tags``."""
+    usage_cost: bool = False
+    """``usage`` tells what it cost, where the model has a price."""
     guardrail: Mapping[str, str] | None = None
     """The operator's own guardrailConfig; nothing in a request removes or weakens it."""
 
@@ -62,6 +64,8 @@ class Translation:
     again: ConverseRequest | None = None
     """What to ask with instead when an answer failed with ``retry == "once"`` before its first
     byte; ``None``: the same body."""
+    price: Mapping[str, float] | None = None
+    """USD per million tokens (input, output, cache_read, cache_write), if it is to be shown."""
     bodies: tuple[Mapping[str, Json], ...] = ()
     """One for each choice, where they differ (several prompts, batches of texts). Such calls need
     not wait for the first, which is made with ``body`` too."""

@@ -119,12 +119,14 @@ class Catalog:
         names: dict[str, list[tuple[int, str]]] = {}
         for alias in self.options.aliases:
             names.setdefault(_squash(alias), []).append((-1, alias))
-        order = ("", *self._order(self.options.regions[0]))
+        target = strip_route(name[:200])[0]
+        asked = target.partition(".")[0]  # its geography, if it is one: that is not a slip
+        order = (asked, "", *self._order(self.options.regions[0]))
         for entry in self.entries.values():
             if entry.listed:
                 place = order.index(entry.geography) if entry.geography in order else len(order)
                 names.setdefault(_squash(bare(entry.id)), []).append((place, entry.id))
-        wanted = _squash(bare(strip_route(name[:200])[0]))
+        wanted = _squash(bare(target))
         within = [key for key in names if len(wanted) > 3 and wanted in key]
         close = get_close_matches(wanted, names, n=3, cutoff=0.5)
         found = (known for key in (*within, *close) for _, known in sorted(names[key]))
@@ -141,7 +143,9 @@ class Catalog:
             name = aliases[name]
         elif (default := self._default_for(name)) is not None:
             if not default:
-                raise invalid("a model must be named", "model", "missing_required_parameter")
+                raise invalid(
+                    "Missing required parameter: 'model'.", "model", "missing_required_parameter"
+                )
             name = aliases.get(default, default)
         if name in self.entries:
             return name, None

@@ -21,7 +21,7 @@ from proxy.converse.masking import mask
 from proxy.dialect import Collector, Dialect, Encoder, Request, Stamp
 from proxy.endpoints.body import headers_of, judge_head, read_body
 from proxy.endpoints.gate import Gate
-from proxy.endpoints.question import OFF_LOOP, Desk, Question
+from proxy.endpoints.question import OFF_LOOP, Desk, Question, price_of
 from proxy.errors import ProxyError
 from proxy.logs import logger, request_line
 from proxy.metrics import Metrics, Record
@@ -132,7 +132,7 @@ class Generate:
             model = await self._resolved(request.model, caller)
             record.model = shop.metrics.model(model.label)
             asked.used = record.model if model.id.startswith("arn:") else model.id
-            record.price = _price(model)
+            record.price = price_of(model)
             shop.metrics.begin(record)
             question = Question(
                 self._dialect, request, model, shop.desk,
@@ -346,12 +346,6 @@ def _tell_where(client: Client, answer: Answer) -> None:
 def unforeseen() -> ProxyError:
     """What a client is told of a fault of ours."""
     return ProxyError(500, "The proxy failed; its log has the reason.", code="internal_error")
-
-
-def _price(model: Model) -> Mapping[str, float] | None:
-    """USD per million tokens, where the operator wrote them down."""
-    cost = model.details.get("cost")
-    return cost if isinstance(cost, Mapping) else None
 
 
 def new_request_id() -> str:

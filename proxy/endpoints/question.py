@@ -205,7 +205,15 @@ def _translate(
     dialect: Dialect, request: Request, model: Model, options: Options
 ) -> tuple[Translation, Bodies]:
     translation = dialect.translate(request, model, options)
+    if options.usage_cost:
+        translation = replace(translation, price=price_of(model))
     return translation, tuple(map(orjson.dumps, _bodies(translation)))
+
+
+def price_of(model: Model) -> Mapping[str, float] | None:
+    """USD per million tokens, where the operator wrote them down."""
+    cost = model.details.get("cost")
+    return cost if isinstance(cost, Mapping) else None
 
 
 def _bodies(translation: Translation) -> Sequence[Mapping[str, Any]]:

@@ -86,6 +86,13 @@ def require_text(source: Mapping[str, Json], key: str, at: str = "", limit: int 
     return value
 
 
+def read_model(fields: Mapping[str, Json], limit: int) -> str:
+    """``""`` where none is named: the catalog knows whether one stands in for it."""
+    if fields.get("model") is None:
+        return ""
+    return require_text(fields, "model", limit=limit)
+
+
 def read_number(
     source: Mapping[str, Json], key: str, low: float, high: float, at: str = ""
 ) -> float | None:

@@ -47,6 +47,7 @@ class ChatEncoder(Answer):
         self._tagging: Final = plan.reasoning_as == "tags"
         self._tagged = False  # text is between think tags
         self._arguments: list[Slot] = []
+        self._price: Final = translation.price
         self._usage_on_finish: Final = plan.usage_on_finish and not plan.include_usage
         self._finish_waits: Final = (
             self._usage_on_finish or plan.show_trace or "serviceTier" in translation.body
@@ -169,7 +170,7 @@ class ChatEncoder(Answer):
                 self.finish or "",
                 choice_extras(self),
                 service_tier((self.usage,)) if self._finish_waits else {},
-                usage_object((self.usage,)) if self._usage_on_finish else None,
+                usage_object((self.usage,), self._price) if self._usage_on_finish else None,
             )
         )
 
@@ -284,7 +285,8 @@ def choice_extras(answer: Answer) -> dict[str, Json]:
 
 def end(translation: Translation, stamp: Stamp, usages: Sequence[Usage | None]) -> bytes:
     """The usage chunk, if it was asked for and any call gave counts, and the end mark."""
-    usage = usage_object(usages) if translation.plan.include_usage else None
+    asked = translation.plan.include_usage
+    usage = usage_object(usages, translation.price) if asked else None
     if usage is None:
         return sse.DONE
     return usage_chunk(stamp, usage, service_tier(usages)) + sse.DONE
@@ -301,7 +303,7 @@ def render(translation: Translation, stamp: Stamp, collectors: Sequence[Collecto
             "created": stamp.created,
             "model": stamp.model,
             "choices": choices,
-            "usage": usage_object(usages),
+            "usage": usage_object(usages, translation.price),
             **service_tier(usages),
         }
     )

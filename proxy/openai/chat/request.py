@@ -40,10 +40,10 @@ from proxy.openai.request_checks import (
     read_boolean,
     read_choice,
     read_integer,
+    read_model,
     read_number,
     read_object,
     read_text,
-    require_text,
     wrong_type,
 )
 
@@ -77,7 +77,7 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
     cache_ttl, auto_cache = read_cache_wish(fields)
     _refuse_unanswerable(fields)
     return ChatRequest(
-        model=require_text(fields, "model", limit=MAX_MODEL),
+        model=read_model(fields, MAX_MODEL),
         messages=check_messages(fields),
         stream=bool(read_boolean(fields, "stream")),
         include_usage=_include_usage(fields),

@@ -67,8 +67,14 @@ def prompt_tokens(usage: Usage) -> int:
     return given + cached
 
 
-def usage_object(usages: Sequence[Usage | None]) -> dict[str, Json] | None:
-    """OpenAI's ``usage`` of one call, or the sum of several. ``None`` if no call gave counts."""
+def usage_object(
+    usages: Sequence[Usage | None], price: Mapping[str, float] | None = None
+) -> dict[str, Json] | None:
+    """OpenAI's ``usage`` of one call, or the sum of several. ``None`` if no call gave counts.
+
+    ``price`` (USD per million tokens, by ``input``, ``output``, ``cache_read``, ``cache_write``)
+    adds ``cost`` in USD, the extension that OpenRouter has and agents read.
+    """
     known = [cast("Account", usage) for usage in usages if usage is not None]
     if not known:
         return None
@@ -90,7 +96,22 @@ def usage_object(usages: Sequence[Usage | None]) -> dict[str, Json] | None:
     if any("reasoningTokens" in usage for usage in known):
         thinking = sum(usage.get("reasoningTokens", 0) for usage in known)
         result["completion_tokens_details"] = {"reasoning_tokens": thinking}
+    if price is not None:
+        result["cost"] = round(sum(_cost(usage, price) for usage in known), 12)
     return result
+
+
+def _cost(usage: Usage, price: Mapping[str, float]) -> float:
+    """In USD. What is billed as input is what no cache held."""
+    read = usage.get("cacheReadInputTokens", 0)
+    write = usage.get("cacheWriteInputTokens", 0)
+    counts = {
+        "input": prompt_tokens(usage) - read - write,
+        "output": usage["outputTokens"],
+        "cache_read": read,
+        "cache_write": write,
+    }
+    return sum(price.get(kind, 0.0) * count for kind, count in counts.items()) / 1e6
 
 
 def service_tier(usages: Sequence[Usage | None]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from proxy.openai.request_checks import (
     missing,
     read_boolean,
     read_integer,
-    require_text,
+    read_model,
     wrong_type,
 )
 
@@ -62,7 +62,7 @@ def read_request(body: bytes) -> tuple[CompletionsRequest, dict[str, Json]]:
     _refuse_unanswerable(fields, n)
     length = read_integer(fields, "max_tokens", 1)
     request = CompletionsRequest(
-        model=require_text(fields, "model", limit=_MAX_MODEL),
+        model=read_model(fields, _MAX_MODEL),
         prompts=_prompts(fields.get("prompt")),
         n=n,
         echo=bool(read_boolean(fields, "echo")),
