@@ -16,6 +16,7 @@ from typing import Final
 
 from proxy.converse.types import Json
 from proxy.errors import unsupported
+from proxy.openai.chat.request_extra import unfold
 from proxy.openai.chat.request_messages import check_messages
 from proxy.openai.chat.request_native import read_guard_tag, read_native
 from proxy.openai.chat.request_shape import (
@@ -69,7 +70,7 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
     Raises ``ProxyError`` 400 for bytes that are no JSON object (also invalid UTF-8, NaN, lone
     surrogates, nesting beyond a thousand levels) and for each fault of a field, naming it.
     """
-    fields = _load(body)
+    fields = unfold(load_object(body))
     tools = read_tools(fields)
     legacy = fields.get("tools") is None and fields.get("functions") is not None
     choice = read_choice_of_tool(fields)
@@ -107,12 +108,6 @@ def parse_request(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
         guard_tag=read_guard_tag(fields),
         strict=_strict(headers),
     )
-
-
-def _load(body: bytes) -> Mapping[str, Json]:
-    fields = load_object(body)
-    extra = fields.get("extra_body")  # merged by the SDKs; sent literally by hand-written clients
-    return {**extra, **fields} if isinstance(extra, dict) else fields
 
 
 def _refuse_unanswerable(fields: Mapping[str, Json]) -> None:

@@ -74,12 +74,12 @@ _TIER_HEADER: Final = "x-amzn-bedrock-service-tier"
 _HEADERS: Final = frozenset(
     {_LATENCY_HEADER, _TIER_HEADER, *(name for name, _ in _GUARDRAIL_HEADERS)}
 )
-_MEMBERS: Final = frozenset({*_SNAKE, *_SNAKE.values(), "serviceTier"})
+MEMBERS: Final = frozenset({*_SNAKE, *_SNAKE.values(), "serviceTier"})
 
 
 def read_native(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members:
     """Converse's members by Converse's names. Raises ``ProxyError`` 400 naming the fault."""
-    if _MEMBERS.isdisjoint(body) and _HEADERS.isdisjoint(headers):
+    if MEMBERS.isdisjoint(body) and _HEADERS.isdisjoint(headers):
         return {}  # the common case, and it stands on every request's way
     members = {
         "additionalModelRequestFields": _request_fields(body),

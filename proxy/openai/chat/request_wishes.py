@@ -3,7 +3,7 @@
 Reasoning: ``reasoning_effort`` (OpenAI), ``reasoning`` (OpenRouter), ``thinking`` (Anthropic,
 LiteLLM), ``enable_thinking``, ``thinking_budget`` and ``chat_template_kwargs`` (Qwen and vLLM
 clients). An unknown effort is a 400. Caching: ``prompt_cache_options``, ``prompt_cache_retention``
-(OpenAI) and a top-level ``cache_control`` (Anthropic): hints, so what is unknown there is not an
+(OpenAI), a top-level ``cache_control`` (Anthropic), ``prompt_caching`` (an older gateway): hints, so what is unknown there is not an
 error. Sources: the named APIs' references; agents' clients as observed.
 """
 
@@ -26,7 +26,7 @@ from proxy.openai.request_checks import (
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 DEFAULT_EFFORT: Final = "medium"
 """What "thinking on" means where no amount was said."""
-_REASONING: Final = frozenset(
+REASONING: Final = frozenset(
     {
         "reasoning_effort",
         "reasoning",
@@ -37,13 +37,17 @@ _REASONING: Final = frozenset(
         "include_reasoning",
     }
 )
+CACHING: Final = frozenset(
+    {"cache_control", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
+    | {"prompt_caching"}
+)
 _OFF: Final = frozenset({"off", "disabled"})
 _THINKING: Final = frozenset({"enabled", "adaptive", "disabled", "between_tools"})
 
 
 def read_reasoning(body: Mapping[str, Json]) -> ReasoningAsk:
     """The first form that says something gives the effort; a budget or ``thinking`` is kept too."""
-    if _REASONING.isdisjoint(body):
+    if REASONING.isdisjoint(body):
         return ReasoningAsk()
     nested = _reasoning_object(body)
     effort, path = _effort(body, nested)
@@ -130,11 +134,19 @@ def read_cache_wish(body: Mapping[str, Json]) -> tuple[str | None, bool | None]:
     retention = body.get("prompt_cache_retention")
     top = read_object(body, "cache_control") or {}
     ttl = _ttl(top.get("ttl")) or _ttl(options.get("ttl")) or _ttl(retention)
-    if top:
+    wanted = _wanted(read_object(body, "prompt_caching") or {})
+    if top or wanted:
         return ttl or "5m", True
     mode = options.get("mode")
     automatic = {"implicit": True, "explicit": False}.get(mode) if isinstance(mode, str) else None
-    return ttl, automatic
+    return ttl, automatic if wanted is None else wanted
+
+
+def _wanted(places: Mapping[str, Json]) -> bool | None:
+    """``prompt_caching`` (the archived AWS gateway's): whether any place is to be cached. Which,
+    is decided here: points stand where they serve the whole prompt."""
+    said = [read_boolean(places, name, "prompt_caching") for name in ("system", "messages")]
+    return None if set(said) == {None} else True in said
 
 
 def _ttl(value: Json) -> str | None:
