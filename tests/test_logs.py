@@ -215,9 +215,9 @@ def test_every_request_has_its_line(logged: Any, proxy: Running, simulator: Simu
     stream = logged("info", "json")
     assert ask(proxy, stream=True).status_code == 200
     assert ask(proxy, model="").status_code in (400, 404)
-    simulator.script(Fault("throttle", times=1))
+    simulator.script(Fault("throttle", times=1, model="sonnet"))
     assert ask(proxy).status_code == 200
-    simulator.script(Fault("exception", error="internalServerException", after=3))
+    simulator.script(Fault("exception", error="internalServerException", after=3, model="sonnet"))
     assert ask(proxy, stream=True).status_code == 200
     wait_until(lambda: len(requests(stream)) == 4)
     good, refused, again, broken = requests(stream)
@@ -271,7 +271,9 @@ def test_secrets_stay_secret(
     ]
     for changes in asked:
         ask(proxy, **changes)
-    simulator.script(Fault("error", error="ValidationException", message=f"bad {PROMPT}"))
+    simulator.script(
+        Fault("error", error="ValidationException", message=f"bad {PROMPT}", model="sonnet")
+    )
     ask(proxy)
     httpx.post(
         f"{proxy.url}/v1/chat/completions", headers={"authorization": f"Bearer {KEY}"},

@@ -4,6 +4,7 @@ Both rooms know an observer only by its shape, so neither sees Prometheus.
 """
 
 from proxy.metrics.registry import Metrics
+from proxy.metrics.table import REFRESHES
 
 
 class DiscoveryNews:
@@ -14,6 +15,8 @@ class DiscoveryNews:
         metrics.discovery_interval.set(interval)
 
     def refreshed(self, region: str, outcome: str, seconds: float) -> None:
+        for one in REFRESHES:
+            self._metrics.discovery_refreshes.labels(region, one)
         self._metrics.discovery_refreshes.labels(region, outcome).inc()
         self._metrics.discovery_duration.labels(region).observe(seconds)
 

@@ -44,6 +44,7 @@ OUTCOMES: Final = (
 TOKEN_TYPES: Final = ("input", "output", "cache_read", "cache_write")
 PHASES: Final = ("request", "first_event", "response")
 FETCHES: Final = ("ok", "blocked", "too_large", "timeout", "bad_type", "error")
+REFRESHES: Final = ("ok", "partial", "error")
 LEAVINGS: Final = ("before_first_token", "streaming")
 
 
