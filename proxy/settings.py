@@ -24,6 +24,7 @@ from proxy.tables import (
     read_aliases,
     read_endpoint,
     read_manual,
+    read_pairs,
     read_prefix,
     read_region,
     read_regions,
@@ -76,6 +77,10 @@ class Settings:
     api_key_secret: str | None = _setting(
         None,
         "where that key lies in AWS: a secret's ARN, `secretsmanager:NAME` or `ssm:NAME`",
+    )
+    keys: str | None = _setting(
+        None,
+        "keys of many clients: a file, a secret's ARN, `secretsmanager:NAME` or `ssm:NAME`",
     )
     no_auth: bool = _setting(False, "serve without a key on an address that others can reach")
     like: str | None = _setting(
@@ -155,7 +160,9 @@ class Settings:
     memory_mb: float = _setting(64.0, "largest memory of one process, in MB (10^6 bytes)", low=0.1)
     memory_ttl: float = _setting(86400.0, "how long an unused turn is remembered", low=1)
     valkey_url: str | None = _setting(
-        None, "Valkey or Redis that replicas share: `redis://host:6379/0`", secret=True
+        None,
+        "Valkey or Redis for memory and limits of all replicas: `redis://host:6379`",
+        secret=True,
     )
     valkey_key: str | None = _setting(
         None, "secret that encrypts what is remembered there", secret=True
@@ -163,6 +170,43 @@ class Settings:
     repair_ttl: float = _setting(86400.0, "how long a learned repair of a model is kept", low=1)
     explain: bool = _setting(False, "serve `POST /v1/explain`")
     max_streams: int = _setting(1000, "largest number of answers under way", low=1)
+    max_concurrent: int | None = _setting(
+        None, "answers under way at a time, of all keys; beyond it is a 429", low=1
+    )
+    requests_per_minute: int | None = _setting(None, "requests a minute, of all keys", low=1)
+    tokens_per_minute: int | None = _setting(
+        None, "tokens a minute, input and output, of all keys", low=1
+    )
+    daily_budget_usd: float | None = _setting(
+        None, "spending a day (UTC) of all keys, for models with a `cost`", low=0.000001
+    )
+    limits_fail: str = _setting(
+        "closed",
+        "when `valkey_url` is away: `closed` refuses, `open` lets each process count for itself",
+        choices=("closed", "open"),
+    )
+    guardrail: str | None = _setting(
+        None, "`ID:VERSION` of a guardrail for every answer; no request can remove it"
+    )
+    request_metadata: tuple[tuple[str, str], ...] = _setting(
+        (), "pairs for AWS's invocation logs, with every call: `team=search,…`", read=read_pairs
+    )
+    service_tier: str | None = _setting(
+        None,
+        "service tier of every call, whatever is asked for",
+        choices=("default", "flex", "priority", "reserved"),
+    )
+    fetch_media: str = _setting(
+        "auto",
+        "fetch https:// images and files: `auto` where a key is required, or `off`",
+        choices=("auto", "off"),
+    )
+    media_hosts: tuple[str, ...] = _setting(
+        (), "the only hosts to fetch from; `*.example.com` is any below it"
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        (), "web origins that may call: `https://app.example.com`; `*` is any, and needs a key"
+    )
     grace: float = _setting(5.0, "how long the HTTP status waits for Bedrock's first event", low=0)
     first_byte_timeout: float = _setting(180.0, "longest wait for Bedrock's first event", low=0.01)
     stall_timeout: float = _setting(120.0, "longest silence of Bedrock in a stream", low=0.01)
@@ -308,10 +352,12 @@ def _flatten(tree: Mapping[str, object], above: str) -> list[tuple[str, object]]
 
 def _check_together(values: Mapping[str, Any]) -> None:
     """What excludes each other. Raises ``SettingsError``."""
-    if values.get("client_keys") and values.get("api_key"):
-        raise SettingsError(
-            "client_keys and api_key exclude each other: a client has one key to send; unset one"
-        )
+    for name in ("api_key", "keys"):
+        if values.get("client_keys") and values.get(name):
+            raise SettingsError(
+                f"client_keys and {name} exclude each other: a client has one key to send; "
+                "unset one"
+            )
     if values.get("api_key") and values.get("api_key_secret"):
         raise SettingsError("api_key and api_key_secret exclude each other; unset one")
     if values.get("role_external_id") and not values.get("role_arn"):
@@ -335,10 +381,10 @@ def _checked(name: str, value: object, where: str) -> object:
         found = (metadata["read"] or partial(typed, kind))(value)
     except ValueError as fault:
         raise SettingsError(f"{where}: {fault}") from None
-    if metadata["choices"] and typed not in metadata["choices"]:
+    if metadata["choices"] and found not in metadata["choices"]:
         raise SettingsError(f"{where}: must be one of {', '.join(metadata['choices'])}")
-    if metadata["low"] is not None and isinstance(typed, (int, float)) and typed < metadata["low"]:
+    if metadata["low"] is not None and isinstance(found, (int, float)) and found < metadata["low"]:
         raise SettingsError(f"{where}: must be at least {metadata['low']:g}")
-    if metadata["secret"] and not str(typed).strip():
+    if metadata["secret"] and not str(found).strip():
         raise SettingsError(f"{where}: is set but empty; unset it, or give it a value")
-    return typed
+    return found

@@ -106,6 +106,19 @@ def read_aliases(value: object) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
+def read_pairs(value: object) -> tuple[tuple[str, str], ...]:
+    """Pairs of a name and a text."""
+    found = _plain(value)
+    if isinstance(found, str):
+        pairs = [word.partition("=") for word in _words(found)]
+        if any(not (name.strip() and sign) for name, sign, _ in pairs):
+            raise ValueError("must look like name=text,name=text")
+        found = {name.strip(): text.strip() for name, _, text in pairs}
+    if not isinstance(found, Mapping) or not all(isinstance(one, str) for one in found.values()):
+        raise ValueError("must be a table of names to texts")
+    return tuple(found.items())
+
+
 def read_regions(value: object) -> tuple[str, ...]:
     """One region, or a list of them."""
     found = _plain(value)

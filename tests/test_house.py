@@ -24,7 +24,7 @@ FLOORS = (
     {"catalog", "converse"},
     {"logs", "tracing"},  # a request's line and span are written from the record that is measured
     {"metrics", "settings", "errors", "sse"},
-    {"tables", "likeness"},  # how settings that are tables look
+    {"tables", "likeness", "values"},  # how settings that are tables look
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

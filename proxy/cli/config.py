@@ -63,7 +63,7 @@ def _line(key: str, name: str, loaded: Loaded, origin: bool) -> str:
 
 def _plain(name: str, one: Any) -> Any:
     """Rows as mappings of what they say."""
-    if name == "aliases":
+    if name in ("aliases", "request_metadata"):
         return dict(one)
     if isinstance(one, tuple):
         return [_row(item) if hasattr(item, "__dataclass_fields__") else item for item in one]
