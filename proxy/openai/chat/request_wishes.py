@@ -3,8 +3,9 @@
 Reasoning: ``reasoning_effort`` (OpenAI), ``reasoning`` (OpenRouter), ``thinking`` (Anthropic,
 LiteLLM), ``enable_thinking``, ``thinking_budget`` and ``chat_template_kwargs`` (Qwen and vLLM
 clients). An unknown effort is a 400. Caching: ``prompt_cache_options``, ``prompt_cache_retention``
-(OpenAI), a top-level ``cache_control`` (Anthropic), ``prompt_caching`` (an older gateway): hints, so what is unknown there is not an
-error. Sources: the named APIs' references; agents' clients as observed.
+(OpenAI), a top-level ``cache_control`` (Anthropic), ``prompt_caching`` (the archived AWS gateway):
+hints, so what is unknown there is not an error. Sources: the named APIs' references; agents'
+clients as observed.
 """
 
 from collections.abc import Mapping
