@@ -130,7 +130,7 @@ def build(
             *(() if hidden else figures),
         ],
         exception_handlers=fault_handlers(error_body),
-        lifespan=_lifespan(account, shop.desk.memory, LoopLag(metrics.loop_lag.observe)),
+        lifespan=_lifespan(account, shop, LoopLag(metrics.loop_lag.observe)),
     )
     app.router.redirect_slashes = False
     guard = Guard(
@@ -144,7 +144,7 @@ def build(
     return House(guard, gate, metrics, account, settings, shop, side)
 
 
-def _lifespan(account: Account, memory: Memory, lag: LoopLag) -> Callable[[Starlette], Any]:
+def _lifespan(account: Account, shop: Shop, lag: LoopLag) -> Callable[[Starlette], Any]:
     """What runs while the house is served."""
 
     @asynccontextmanager
@@ -155,8 +155,9 @@ def _lifespan(account: Account, memory: Memory, lag: LoopLag) -> Callable[[Starl
             yield {}
         finally:
             lag.stop()
-            await memory.close()
+            await shop.desk.memory.close()
             await account.close()
+            await asyncio.to_thread(shop.tracing.close)
 
     return lifespan
 
