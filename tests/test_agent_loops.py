@@ -230,6 +230,22 @@ def test_a_signature_that_is_good_for_one_model_only(
     assert check_reasoning(simulator) == 1
 
 
+def test_what_was_remembered_and_proved_invalid_is_forgotten(
+    simulator: Simulator, client: openai.OpenAI
+) -> None:
+    """One refusal for the whole conversation, not one for each of its turns."""
+    simulator.control(signature_scope="model")
+    agent = Agent([client], SONNET, "standard")
+    agent.turn()
+    agent.model = SONNET_46
+    for _ in range(4):
+        agent.turn()
+    assert [request.status for request in simulator.requests] == [200, 400, 200, 200, 200, 200]
+    turns = [kinds(m)[0] for m in last_body(simulator)["messages"] if "toolUse" in kinds(m)]
+    assert turns == ["text", "reasoningContent", "reasoningContent", "reasoningContent"]
+    simulator.reset()
+
+
 def test_reasoning_that_was_altered_on_its_way(simulator: Simulator, client: openai.OpenAI) -> None:
     agent = Agent([client], SONNET, "everything")
     agent.turn()
