@@ -25,7 +25,10 @@ class ProxyError(Exception):
     ``type``, ``code`` and ``param`` are OpenAI's words (``code`` and ``param`` may be ``None``).
     ``retry_after`` is in seconds. ``reason`` is a short stable word for metrics and logs: AWS's
     exception name where there is one. ``upstream_id`` is Bedrock's request id, if it answered.
+    ``headers`` go out with it, beside those of every error.
     """
+
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __init__(
         self,

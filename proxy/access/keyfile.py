@@ -160,7 +160,8 @@ def _tier(value: object) -> str:
     return str(value)
 
 
-def _metadata(value: object) -> Mapping[str, str]:
+def read_metadata(value: object) -> Mapping[str, str]:
+    """``requestMetadata`` as AWS takes it. Raises ``ValueError``."""
     pairs = _texts("request_metadata", value)
     if not 1 <= len(pairs) <= 16:
         raise ValueError("`request_metadata` holds 1 to 16 pairs")
@@ -170,7 +171,8 @@ def _metadata(value: object) -> Mapping[str, str]:
     return pairs
 
 
-def _guardrail(value: object) -> Mapping[str, str]:
+def read_guardrail(value: object) -> Mapping[str, str]:
+    """A ``guardrailConfig``. Raises ``ValueError``."""
     pairs = _texts("guardrail", value)
     for key, text in pairs.items():
         if key not in _GUARDRAIL:
@@ -201,7 +203,7 @@ _FIELDS: Final[Mapping[str, Callable[[object], Any]]] = MappingProxyType(
         "tokens_per_minute": _count,
         "daily_budget_usd": _money,
         "service_tier": _tier,
-        "request_metadata": _metadata,
-        "guardrail": _guardrail,
+        "request_metadata": read_metadata,
+        "guardrail": read_guardrail,
     }
 )

@@ -26,6 +26,8 @@ from proxy.logs import logger
 _NOBODY: Final = bytes(32)
 _REMEMBERED: Final = 1024
 _LONGEST_CHOSEN: Final = 512
+_UNREAD: Final = 5.0
+"""Seconds between looks at a source that could never be read yet."""
 _WAITING: Final = 8
 """Shown keys that may wait for scrypt at a time: more than this is guessing."""
 
@@ -180,7 +182,9 @@ class KeyStore:
     async def _watch(self, source: Source) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(source.interval):
+                async with asyncio.timeout(
+                    source.interval if self._loaded else min(source.interval, _UNREAD)
+                ):
                     await self._asked.wait()
             force = self._asked.is_set()
             self._asked.clear()

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from proxy.bedrock.chain import Profile, open_session
 
-Service = Literal["bedrock-runtime", "bedrock"]
+Service = Literal["bedrock-runtime", "bedrock", "secretsmanager", "ssm"]
+"""The last two hold keys of ours; their endpoints follow the same rules."""
 
 DEFAULT_REGION: Final = "us-east-1"
 

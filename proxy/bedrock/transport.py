@@ -26,6 +26,9 @@ _TIMEOUTS: Final = MappingProxyType(
     {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
 )
 
+_SIGNED: Final = frozenset({"content-type", "host", "x-amz-target"})
+_SIGNED_PREFIX: Final = "x-amzn-bedrock-"
+
 
 class DeadConnection(ProxyError):
     """The connection ended before any byte of an answer: nothing was started on the other side."""
@@ -51,9 +54,9 @@ class SignedTransport(httpx.AsyncBaseTransport):
         for ``Authorizer.renew``, and when in ``sent``. Raises ``ProxyError``.
         """
         headers = {
-            name: request.headers[name]
-            for name in ("content-type", "host")
-            if name in request.headers
+            name: value
+            for name, value in request.headers.items()
+            if name in _SIGNED or name.startswith(_SIGNED_PREFIX)
         }
         added = await self.authorizer.authorize(
             request.method,

@@ -58,6 +58,8 @@ class Call:
     """What the model is called in other regions, for fail-over."""
     authorizer: Authorizer | None = None
     """Whoever makes the call, if it is not ourselves: a client with a Bedrock API key."""
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What InvokeModel wants beside the body."""
 
 
 Reword = Callable[[ProxyError, Call], Awaitable[Call | None]]
@@ -185,6 +187,7 @@ class Upstream:
         while True:
             ration.left -= 1
             request = build_request("POST", aim.url, call.body, aim.payload_hash)
+            request.headers.update(call.headers)
             request.headers.update(record.passed)
             try:
                 answer = await self._attempt(call, request, aim, record)
