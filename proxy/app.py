@@ -151,6 +151,7 @@ def _lifespan(account: Account, shop: Shop, lag: LoopLag) -> Callable[[Starlette
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         account.start()
         lag.start()
+        logger.info(shop.desk.memory.describe())
         try:
             yield {}
         finally:

@@ -32,7 +32,7 @@ class Memory(Protocol):
     async def close(self) -> None: ...
 
     def describe(self) -> str:
-        """For ``doctor`` and the log: where values are, and who shares them."""
+        """For the log: where values are, and who shares them."""
         ...
 
 
