@@ -77,6 +77,11 @@ LIKENESSES: Final[Mapping[str, tuple[Row, ...]]] = MappingProxyType(
 )
 
 
+LIKENESS_VARIABLES: Final = frozenset(
+    row.variable for rows in LIKENESSES.values() for row in rows if row.variable
+)
+
+
 def stand_ins(
     like: str, environment: Mapping[str, str], ours: Collection[str] = ()
 ) -> list[StandIn]:

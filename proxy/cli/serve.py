@@ -17,8 +17,10 @@ from proxy.bedrock.regions import AwsConfig, endpoint, read_config
 from proxy.bedrock.sources import Source, detect
 from proxy.cli.options import read_settings, setting_options, stop
 from proxy.cli.run import run
+from proxy.cli.single_key import with_key
 from proxy.cli.sockets import Inherited
 from proxy.cli.workers import supervise
+from proxy.likeness import LIKENESS_VARIABLES
 from proxy.settings import Loaded, Settings, SettingsError
 
 _NO_SOURCE = """\
@@ -45,18 +47,35 @@ def command(
 ) -> None:
     """Serve Amazon Bedrock as an OpenAI-compatible API."""
     loaded = read_settings(config, flags)
-    settings = loaded.settings
-    refuse_open_door(settings)
+    if loaded.settings.api_key_secret is None:
+        refuse_open_door(loaded.settings)
     aws, source = look_around(loaded)
+    loaded = with_key(loaded, aws)
+    settings = loaded.settings
     inherited = _inherited(fd, metrics_fd, line_fd)
     if settings.workers > 1 and inherited is None:
         refuse_forgetful(settings)
         supervise(settings)
         return
     if inherited is None:
+        _tell_likeness(loaded)
         region, origin = runtime_region(settings, loaded.environment, aws)
         click.echo(f"region {region} (from {origin}); credentials: {source.detail}", err=True)
     run(loaded, aws, source_is_certain=source.certain, inherited=inherited, on_absent=_NO_SOURCE)
+
+
+def _tell_likeness(loaded: Loaded) -> None:
+    """Which of another gateway's variables were read, and which of its defaults stand in."""
+    if loaded.settings.like is None:
+        return
+    default = f"like {loaded.settings.like}"
+    taken = sorted(LIKENESS_VARIABLES.intersection(loaded.origins.values()))
+    stand_in = sorted(name for name, origin in loaded.origins.items() if origin == default)
+    click.echo(
+        f"{default}: read {', '.join(taken) or 'none of its variables'}; "
+        f"its defaults for {', '.join(stand_in) or 'nothing'}",
+        err=True,
+    )
 
 
 def _inherited(fd: int | None, metrics_fd: int | None, line_fd: int | None) -> Inherited | None:
