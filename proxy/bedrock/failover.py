@@ -145,7 +145,8 @@ class Course:
             self._verdict = self._first or error
         else:
             return False
-        following = self._choose() or (self._left[0] if self._left else None)
+        # Its own place is the last resort, however that fared with other calls.
+        following = self._choose() or (self._own if self._own in self._left else None)
         if following is None:
             self.stop = self._start if self._first is not None else self.stop
             return False

@@ -73,7 +73,9 @@ def _model(entry: Mapping[str, object]) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    """Sets and tuples as lists, in a stable order."""
+    """Sets and tuples as lists, in a stable order; read-only mappings as plain ones."""
+    if isinstance(value, Mapping):
+        return dict(value)
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     return list(value) if isinstance(value, tuple) else value

@@ -338,3 +338,47 @@ def test_parse_arn() -> None:
     assert region_of(f"{ACCOUNT}:prompt/x") == REGION
     assert region_of("x") is None
     assert strip_route("bedrock") == ("bedrock", None)
+
+
+# -- fail-over regions --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("amazon.nova-lite-v1:0", {"us-west-2": "amazon.nova-lite-v1:0",
+                                   "eu-west-1": "amazon.nova-lite-v1:0"}),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+         {"us-west-2": "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+          "eu-west-1": "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"}),
+        ("global.anthropic.claude-sonnet-4-5-20250929-v1:0",
+         {"us-west-2": "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
+          "eu-west-1": "global.anthropic.claude-sonnet-4-5-20250929-v1:0"}),
+        ("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/x", {}),
+    ],
+)  # fmt: skip
+def test_what_a_model_is_called_in_failover_regions(asked: str, expected: dict[str, str]) -> None:
+    options = Options(regions=("us-east-1",), failover=("us-west-2", "eu-west-1"))
+    regions = {"us-east-1": ("us",), "us-west-2": ("us",), "eu-west-1": ("eu",)}
+    catalog = build([Listing(region, geos) for region, geos in regions.items()], options)
+    assert dict(catalog.resolve(asked).elsewhere) == expected
+
+
+def test_the_policy_limits_failover_to_what_a_region_serves() -> None:
+    options = Options(regions=("us-east-1",), failover=("eu-west-1",), geographies=("us",))
+    catalog = build([Listing("us-east-1", ("us",)), Listing("eu-west-1", ("eu",))], options)
+    model = catalog.resolve("us.anthropic.claude-sonnet-4-5-20250929-v1:0")
+    assert dict(model.elsewhere) == {}
+
+
+def test_nearest_keeps_the_geography_that_was_asked_for() -> None:
+    base = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+    summaries = [
+        {"inferenceProfileId": f"{geo}.{base}", "status": "ACTIVE",
+         "models": [{"modelArn": f"arn:aws:bedrock:us-east-1::foundation-model/{base}"}]}
+        for geo in ("us", "global")
+    ]  # fmt: skip
+    catalog = build([Listing("us-east-1", ("us",), system_profiles=tuple(summaries))], Options())
+    for geo in ("us", "global"):
+        asked = f"{geo}.anthropic.claude-sonnet-4-5-20250929-v9:0"
+        assert catalog.nearest(asked)[0] == f"{geo}.{base}"

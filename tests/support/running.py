@@ -63,6 +63,7 @@ def serving(
     secret_key: str = "secret",
     engine: httpx.AsyncBaseTransport | None = None,
     mode: str = "aws",
+    configured_region: str | None = "us-east-1",
 ) -> Iterator[Running]:
     """Serve on loopback with ``upstream_url`` as both planes of Bedrock."""
     variables = {
@@ -79,7 +80,7 @@ def serving(
     )
     loaded = Loaded(loaded.settings, loaded.origins, own)
     aws = AwsConfig(
-        region="us-east-1", fips=False, dualstack=False,
+        region=configured_region, fips=False, dualstack=False,
         endpoints={"bedrock-runtime": upstream_url, "bedrock": upstream_url},
     )  # fmt: skip
     started = threading.Event()
