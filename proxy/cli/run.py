@@ -39,10 +39,7 @@ def run(
     logs.configure(settings.log_level, settings.log_format)
     raise_descriptor_limit()
     link = None if inherited is None else Link(inherited.line)
-    try:
-        house = build(loaded, aws, mode=mode, page=None if link is None else link.page)
-    except (ExtraMissing, SettingsError) as fault:
-        raise stop(str(fault)) from None
+    house = _built(loaded, aws, mode, link)
     side = _side_door(house, inherited)
     config = configure(
         house.asgi,
@@ -79,6 +76,14 @@ def run(
                     "Choose another --port (0 picks a free one)."
                 ) from None
             raise
+
+
+def _built(loaded: Loaded, aws: AwsConfig, mode: str, link: Link | None) -> House:
+    """The house, or an exit that says which settings do not go together."""
+    try:
+        return build(loaded, aws, mode=mode, page=None if link is None else link.page)
+    except (ExtraMissing, SettingsError) as fault:
+        raise stop(str(fault)) from None
 
 
 def _side_door(house: House, inherited: Inherited | None) -> SideDoor | None:
