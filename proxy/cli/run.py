@@ -42,11 +42,7 @@ def run(
     house = _built(loaded, aws, mode, link)
     side = _side_door(house, inherited)
     config = configure(
-        house.asgi,
-        settings.host,
-        settings.port,
-        settings.drain_timeout,
-        settings.idle_timeout,
+        house.asgi, settings.host, settings.port, settings.drain_timeout, settings.idle_timeout
     )
     server = Server(
         config,
