@@ -1,8 +1,11 @@
 """SigV4 for Bedrock, by botocore: the headers that make a request ours.
 
-botocore's ``SigV4Auth`` builds the canonical request and the string to sign. Three things are given
-to it instead of fetched by it: the time (so a wrong clock can be corrected), the hash of the body
-(so that a retry need not hash again) and the derived key (it changes once a day; four HMACs saved).
+botocore's ``SigV4Auth`` writes the canonical request, once for each form of request (method, path,
+query, headers): what differs from one request of a form to the next is the time and the hash of the
+body, and these are put in their places here. With the derived key kept (it changes once a day) a
+signature is two hashes. The time is given, so a wrong clock can be corrected, and so is the body's
+hash, so that a retry need not hash again. A property test holds all of it to botocore's own result.
+
 Signed are ``content-type``, ``host`` and ``x-amz-*``: nothing that a hop or an HTTP library may
 still change. Both planes sign for the service ``bedrock``.
 
@@ -14,7 +17,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -24,6 +27,8 @@ _SIGNED: Final = ("content-type", "host")
 _SIGNED_PREFIXES: Final = ("x-amz-", "x-amzn-bedrock-")
 _OURS: Final = frozenset({"x-amz-date", "x-amz-security-token", "x-amz-content-sha256"})
 _KEPT_KEYS: Final = 32
+_KEPT_FORMS: Final = 256
+_NO_DATE: Final = "00000000T000000Z"
 
 
 class Secrets(Protocol):
@@ -37,13 +42,23 @@ class Secrets(Protocol):
     def token(self) -> str | None: ...
 
 
-class Signer:
-    """Signs, and keeps the keys it derived (one per secret, day, region and service)."""
+class _Form(NamedTuple):
+    """A canonical request without its date and its body's hash, and the names it signs."""
 
-    __slots__ = ("_keys",)
+    before_date: str
+    before_hash: str
+    names: str
+
+
+class Signer:
+    """Signs, and keeps what it derived: keys (one per secret, day, region and service) and forms
+    of requests."""
+
+    __slots__ = ("_forms", "_keys")
 
     def __init__(self) -> None:
         self._keys: dict[tuple[str, str, str, str], bytes] = {}
+        self._forms: dict[tuple[object, ...], _Form] = {}
 
     def sign(
         self,
@@ -63,25 +78,32 @@ class Signer:
         ``host`` (with a port that is not the scheme's own); ``payload_hash`` is ``body_hash`` of
         the bytes sent; ``now`` is in UTC.
         """
-        added = {"x-amz-date": now.strftime(_TIMESTAMP)}
+        date = now.strftime(_TIMESTAMP)
+        added = {"x-amz-date": date}
         if secrets.token:
             added["x-amz-security-token"] = secrets.token
-        lowered = {name.lower(): value for name, value in headers.items()}
-        signed = {name: value for name, value in lowered.items() if _is_signed(name)} | added
-        url = f"https://{lowered['host']}{path}" + (f"?{query}" if query else "")
-        request = AWSRequest(method=method, url=url, headers=signed)
-        request.context["timestamp"] = added["x-amz-date"]
-
-        day = added["x-amz-date"][:8]
-        key = self._key(secrets.secret_key, day, region, service)
-        auth = _Auth(secrets, service, region, payload_hash, key)
-        text = auth.string_to_sign(request, auth.canonical_request(request))
-        names = auth.signed_headers(auth.headers_to_sign(request))
+        form = self._form(method, path, query, headers, secrets.token)
+        canonical = f"{form.before_date}{date}{form.before_hash}{payload_hash}"
+        scope = f"{date[:8]}/{region}/{service}/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{body_hash(canonical.encode())}"
+        key = self._key(secrets.secret_key, date[:8], region, service)
         added["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={auth.scope(request)}, SignedHeaders={names}, "
-            f"Signature={auth.signature(text, request)}"
+            f"AWS4-HMAC-SHA256 Credential={secrets.access_key}/{scope}, "
+            f"SignedHeaders={form.names}, "
+            f"Signature={hmac.digest(key, text.encode(), 'sha256').hex()}"
         )
         return added
+
+    def _form(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], token: str | None
+    ) -> _Form:
+        at = (method, path, query, token, *headers.items())
+        form = self._forms.get(at)
+        if form is None:
+            if len(self._forms) >= _KEPT_FORMS:
+                self._forms.clear()
+            form = self._forms[at] = _form_of(method, path, query, headers, token)
+        return form
 
     def _key(self, secret: str, day: str, region: str, service: str) -> bytes:
         at = (secret, day, region, service)
@@ -123,21 +145,28 @@ def derive_key(secret: str, day: str, region: str, service: str) -> bytes:
     return key
 
 
-class _Auth(SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """``SigV4Auth`` with the body's hash and the signing key given."""
+def _form_of(
+    method: str, path: str, query: str, headers: Mapping[str, str], token: str | None
+) -> _Form:
+    lowered = {name.lower(): value for name, value in headers.items()}
+    signed = {name: value for name, value in lowered.items() if _is_signed(name)}
+    signed["x-amz-date"] = _NO_DATE
+    if token:
+        signed["x-amz-security-token"] = token
+    url = f"https://{lowered['host']}{path}" + (f"?{query}" if query else "")
+    request = AWSRequest(method=method, url=url, headers=signed)
+    auth = _Canonical(None, "", "")
+    # No line but the date's own begins so: neither a target nor a header's value holds a line end.
+    before, line, after = auth.canonical_request(request).partition("\nx-amz-date:")
+    names = auth.signed_headers(auth.headers_to_sign(request))
+    return _Form(before + line, after.removeprefix(_NO_DATE), names)
 
-    def __init__(
-        self, secrets: Secrets, service: str, region: str, payload_hash: str, key: bytes
-    ) -> None:
-        super().__init__(secrets, service, region)
-        self._payload_hash = payload_hash
-        self._key = key
+
+class _Canonical(SigV4Auth):  # type: ignore[misc]  # botocore has no types
+    """``SigV4Auth`` as the writer of canonical requests, the hash at their end left out."""
 
     def payload(self, request: Any) -> str:
-        return self._payload_hash
-
-    def signature(self, string_to_sign: str, request: Any) -> str:
-        return hmac.digest(self._key, string_to_sign.encode(), "sha256").hex()
+        return ""
 
 
 def _is_signed(name: str) -> bool:

@@ -22,12 +22,13 @@ from proxy.errors import ProxyError
 
 USER_AGENT: Final = f"bedrock-openai-proxy/{__version__}"
 CONNECT_TIMEOUT: Final = 3.0
+_HEADERS: Final = ((b"user-agent", USER_AGENT.encode()), (b"accept-encoding", b"identity"))
 _TIMEOUTS: Final = MappingProxyType(
     {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
 )
 
-_SIGNED: Final = frozenset({"content-type", "host", "x-amz-target"})
-_SIGNED_PREFIX: Final = "x-amzn-bedrock-"
+_SIGNED: Final = frozenset({b"content-type", b"host", b"x-amz-target"})
+_SIGNED_PREFIX: Final = b"x-amzn-bedrock-"
 
 
 class DeadConnection(ProxyError):
@@ -53,11 +54,8 @@ class SignedTransport(httpx.AsyncBaseTransport):
         ``request`` must hold its whole body. What was added stands in its extension ``signed``,
         for ``Authorizer.renew``, and when in ``sent``. Raises ``ProxyError``.
         """
-        headers = {
-            name: value
-            for name, value in request.headers.items()
-            if name in _SIGNED or name.startswith(_SIGNED_PREFIX)
-        }
+        raw = [(name.lower(), value) for name, value in request.headers.raw]
+        headers = {name.decode(): value.decode("ascii") for name, value in raw if _is_signed(name)}
         added = await self.authorizer.authorize(
             request.method,
             request.url,
@@ -65,7 +63,9 @@ class SignedTransport(httpx.AsyncBaseTransport):
             request.content,
             payload_hash=request.extensions.get("payload_hash"),
         )
-        request.headers.update(added)
+        ours = {name.encode(): value.encode() for name, value in added.items()}
+        kept = [header for header in raw if header[0] not in ours]
+        request.headers = httpx.Headers([*kept, *ours.items()])
         request.extensions["signed"] = added
         request.extensions["sent"] = monotonic()
         try:
@@ -85,11 +85,18 @@ def build_request(
     method: str, url: httpx.URL, body: bytes = b"", payload_hash: str | None = None
 ) -> httpx.Request:
     """A request of ours: JSON or nothing as body, answers as framed on the wire."""
-    headers = {"user-agent": USER_AGENT, "accept-encoding": "identity"}
+    # As httpx would make it of ``content``, at a third of the cost.
+    headers = [(b"host", url.netloc), *_HEADERS]
     if body:
-        headers["content-type"] = "application/json"
+        headers += ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
+    elif method != "GET":
+        headers.append((b"content-length", b"0"))
     extensions = {"timeout": dict(_TIMEOUTS), "payload_hash": payload_hash}
-    return httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
+    request = httpx.Request(
+        method, url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions
+    )
+    request.read()
+    return request
 
 
 async def read_whole(response: httpx.Response, limit: int) -> bytes:
@@ -109,6 +116,10 @@ async def read_whole(response: httpx.Response, limit: int) -> bytes:
     finally:
         await response.aclose()
     return b"".join(parts)
+
+
+def _is_signed(name: bytes) -> bool:
+    return name in _SIGNED or name.startswith(_SIGNED_PREFIX)
 
 
 def body_of(response: httpx.Response) -> AsyncIterator[bytes]:

@@ -41,6 +41,7 @@ from proxy.metrics import Metrics, Record
 from proxy.metrics.registry import Calls
 
 MOST_CALLS: Final = 4
+_KEPT_URLS: Final = 512
 _ERROR_LIMIT: Final = 1_000_000
 _ANSWER_LIMIT: Final = 32_000_000
 
@@ -167,6 +168,7 @@ class Upstream:
         self._metrics = metrics
         self._budget = budget
         self._first_byte = first_byte
+        self._urls: dict[tuple[str, str, Operation], httpx.URL] = {}
 
     async def open(
         self,
@@ -187,8 +189,8 @@ class Upstream:
         while True:
             ration.left -= 1
             request = build_request("POST", aim.url, call.body, aim.payload_hash)
-            request.headers.update(call.headers)
-            request.headers.update(record.passed)
+            for more in filter(None, (call.headers, record.passed)):
+                request.headers.update(more)
             try:
                 answer = await self._attempt(call, request, aim, record)
             except ProxyError as error:
@@ -218,9 +220,18 @@ class Upstream:
 
     def _aim(self, call: Call, stop: Stop, payload_hash: str) -> _Aim:
         target = stop.target
-        url = httpx.URL(f"{target.base}/model/{segment(stop.model_id)}/{call.operation}")
+        url = self._url(target.base, stop.model_id, call.operation)
         calls = self._metrics.calls(call.operation, call.label, target.region)
         return _Aim(stop, url, payload_hash, target.transport, calls)
+
+    def _url(self, base: str, model_id: str, operation: Operation) -> httpx.URL:
+        at = (base, model_id, operation)
+        url = self._urls.get(at)
+        if url is None:
+            if len(self._urls) >= _KEPT_URLS:
+                self._urls.clear()
+            url = self._urls[at] = httpx.URL(f"{base}/model/{segment(model_id)}/{operation}")
+        return url
 
     def _again(self, call: Call, aim: _Aim, stop: Stop, error: ProxyError) -> _Aim:
         """The aim of the next try: another stop, or the same one (on a new connection)."""

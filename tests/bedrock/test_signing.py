@@ -101,6 +101,37 @@ def test_kept_keys_are_bounded_and_separate() -> None:
     assert len(signer._keys) <= 32
 
 
+def test_kept_forms_are_bounded_and_separate() -> None:
+    """One signer for requests that differ in any one part: each is signed as by a new one."""
+    signer = Signer()
+    seen = set()
+    for method in ("GET", "POST"):
+        for path in (f"/model/{n}/converse" for n in range(40)):
+            for query in ("", "a=1"):
+                for token in (None, "T"):
+                    for headers in ({"host": RUNTIME}, {"host": RUNTIME, "x-amz-target": "t"}):
+                        for body in (b"", b"{}"):
+                            rest = (Secrets(token=token), "us-east-1", NOW)
+                            parts = (method, path, query, headers)
+                            made = signer.sign(*parts, body_hash(body), *rest)
+                            if path.endswith(("/0/converse", "/39/converse")):
+                                assert made == sign(*parts, body, *rest)
+                            seen.add(made["authorization"])
+    assert len(seen) == 2 * 40 * 2 * 2 * 2 * 2
+    assert len(signer._forms) <= 256
+
+
+def test_a_form_is_used_again_with_another_date_and_body() -> None:
+    signer, headers = Signer(), {"host": RUNTIME, "content-type": JSON}
+    for day in (1, 2):
+        for body in (b"{}", BODY):
+            now = NOW.replace(day=day)
+            args = ("POST", "/model/a/converse", "", headers)
+            made = signer.sign(*args, body_hash(body), Secrets(), "us-east-1", now)
+            assert made == sign(*args, body, Secrets(), "us-east-1", now)
+    assert len(signer._forms) == 1
+
+
 def test_segment_leaves_only_the_unreserved_bare() -> None:
     assert segment("arn:aws/x y%é-_.~") == "arn%3Aaws%2Fx%20y%25%C3%A9-_.~"
 
