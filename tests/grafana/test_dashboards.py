@@ -240,3 +240,17 @@ def test_the_dashboards_have_the_types_that_grafana_publishes(tmp_path: Path) ->
             cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert (done.returncode == 0) == fine, done.stdout[:2000]
+
+
+def test_the_readmes_table_of_metrics_is_the_definitions() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| `({PREFIX}\w+)` \| (\w+) \| (.*?) \| (.*) \|$", text, re.MULTILINE)
+    if not rows:
+        pytest.skip("the README has no table of metrics yet")
+    assert [row[0] for row in rows] == [one.exported for one in DEFINITIONS]
+    for (_, kind, labels, meaning), one in zip(rows, DEFINITIONS, strict=True):
+        assert kind == one.kind
+        known = one.labels or (("version", "python", "mode") if one.kind == "info" else ())
+        assert tuple(re.findall(r"`(\w+)`", labels)) == known, one.name
+        note = " Only with `metrics_key_label`." if one.optional else ""
+        assert meaning == one.help + note, one.name

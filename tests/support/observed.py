@@ -7,11 +7,15 @@ rules; their waiting times are cut to nothing, since no test waits five minutes.
 
 import contextlib
 import json
+import math
 import re
 import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +33,7 @@ NOVA = "us.amazon.nova-pro-v1:0"
 LLAMA = "us.meta.llama3-3-70b-instruct-v1:0"
 MAX_STREAMS = 8
 PRICE = {"input": 3.0, "output": 15.0, "cache_read": 0.3, "cache_write": 3.75}
+ESSAY = [{"role": "user", "content": "Write 150 words about the sea."}]
 MANUAL = [{"id": SONNET, "cost": PRICE}]
 
 _MATCHING = {"$__rate_interval": "1m", "$__range": "5m", "$job": ".*", "$instance": ".*"}
@@ -218,3 +223,51 @@ class Load:
         self.strangers()
         self.misfortunes()
         self.crowd()
+
+
+def tide(load: Load, simulator: Simulator, seconds: float) -> None:
+    """Some minutes of a service's life: traffic that comes and goes, and two bad spells."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(32) as pool:
+        while (now := time.monotonic() - began) < seconds:
+            share = now / seconds
+            many = 2 + round(2 + 2 * math.sin(now / 20))
+            simulator.state.settings.pace = 0.02
+            simulator.state.settings.latency = 0.8 if 0.35 < share < 0.5 else 0.1
+            for number in range(many):
+                model = (SONNET, NOVA, SONNET, LLAMA)[number % 4]
+                pool.submit(load.ask, model, stream=number % 3 != 2, messages=ESSAY)
+            pool.submit(load.cached)
+            if int(now) % 4 == 0:
+                pool.submit(load.leave, 4)
+                pool.submit(load.ask, NOVA, logit_bias={"1": 1})
+            if 0.6 < share < 0.75:
+                pool.submit(load.misfortunes)
+            if 0.85 < share < 0.9:
+                pool.submit(load.strangers)
+                for _ in range(2 * MAX_STREAMS):
+                    pool.submit(load.ask, NOVA)
+            time.sleep(0.73)  # out of step with the scrapes
+
+
+def main() -> None:
+    """``python -m tests.support.observed SECONDS``: load, then Prometheus stays for a reader."""
+    seconds = float(sys.argv[1])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Simulator(pace=0.03) as simulator,
+        proxied(simulator, max_streams=40) as proxy,
+        scraping(Path(folder), proxy.url.removeprefix("http://")) as prometheus,
+    ):
+        load = Load(proxy, simulator)
+        sys.stdout.write(f"{prometheus.url}\n")
+        sys.stdout.flush()
+        tide(load, simulator, seconds)
+        load.close()
+        sys.stdout.write("the load has ended; end this with Enter\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    main()
