@@ -8,7 +8,9 @@ import click
 
 from proxy import __version__
 
-_COMMANDS: Final = ("demo", "serve", "models", "explain", "doctor", "config", "version")
+_COMMANDS: Final = (
+    "demo", "serve", "chat", "models", "explain", "doctor", "config", "completion", "version",
+)  # fmt: skip
 
 
 class _Commands(click.Group):

@@ -52,19 +52,24 @@ def command(config: Path | None, pace: float, **flags: Any) -> None:
         click.echo(_SNIPPETS.format(url=url, auth=auth, key=shown, model=MODEL))
 
     with Simulator(pace=pace) as simulator:
-        aws = AwsConfig(
-            region=simulator.region,
-            fips=False,
-            dualstack=False,
-            endpoints={"bedrock-runtime": simulator.url, "bedrock": simulator.url},
-        )
-        environment = {
-            "AWS_ACCESS_KEY_ID": simulator.access_key,
-            "AWS_SECRET_ACCESS_KEY": simulator.secret_key,
-            "AWS_REGION": simulator.region,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-        here = Loaded(loaded.settings, loaded.origins, environment)
+        here, aws = pretended(simulator, loaded)
         run(here, aws, mode="simulator", announce=announce)
+
+
+def pretended(simulator: Simulator, loaded: Loaded) -> tuple[Loaded, AwsConfig]:
+    """An AWS that is the simulator, and nothing of the real one's surroundings."""
+    aws = AwsConfig(
+        region=simulator.region,
+        fips=False,
+        dualstack=False,
+        endpoints={"bedrock-runtime": simulator.url, "bedrock": simulator.url},
+    )
+    environment = {
+        "AWS_ACCESS_KEY_ID": simulator.access_key,
+        "AWS_SECRET_ACCESS_KEY": simulator.secret_key,
+        "AWS_REGION": simulator.region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return Loaded(loaded.settings, loaded.origins, environment), aws
