@@ -9,7 +9,8 @@ collector of its own, and what all of them share (usage, the end) is rendered on
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from proxy.catalog.model import Model
@@ -46,6 +47,10 @@ class Options:
     """``usage`` tells what it cost, where the model has a price."""
     guardrail: Mapping[str, str] | None = None
     """The operator's own guardrailConfig; nothing in a request removes or weakens it."""
+    request_metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The operator's own pairs; a request may add others."""
+    service_tier: str | None = None
+    """The operator's own tier, in Converse's word; a request's is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class Translation:
     bodies: tuple[Mapping[str, Json], ...] = ()
     """One for each choice, where they differ (several prompts, batches of texts). Such calls need
     not wait for the first, which is made with ``body`` too."""
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What InvokeModel wants beside the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,38 @@ class Keepsake(NamedTuple):
 
     key: str
     value: bytes
+
+
+class Link(NamedTuple):
+    """A remote URL in a request, and where it stands: ``messages[0].content[1].image_url.url``."""
+
+    url: str
+    param: str
+    image: bool = True
+    """Only an image will do."""
+
+
+class Linked(NamedTuple):
+    """What a link leads to. ``media_type`` is as its server said, "" if it said nothing."""
+
+    data: bytes
+    media_type: str
+
+
+class Weight(NamedTuple):
+    """About how many tokens a request asks for: what it holds, and the most it may be answered,
+    over all its calls."""
+
+    input: int
+    output: int
+
+
+def _no_links(request: Any) -> Sequence[Link]:
+    return ()
+
+
+def _as_it_is(request: Any, found: Mapping[str, Linked]) -> Any:
+    return request
 
 
 class Encoder(Protocol):
@@ -154,3 +193,9 @@ class Dialect:
     error_body: Callable[[ProxyError], bytes]
     error_event: Callable[[ProxyError], bytes]
     """The in-band form, framed; nothing follows it."""
+    weigh: Callable[[Any, Model], Weight]
+    """An estimate that is cheap: what limits reserve until the usage is known."""
+    links: Callable[[Any], Sequence[Link]] = _no_links
+    """Remote media that the request names."""
+    linked: Callable[[Any, Mapping[str, Linked]], Any] = _as_it_is
+    """The request with those media in it, by URL."""

@@ -56,19 +56,20 @@ class Tenant:
     service_tier: str | None = None
 
     def may_use(self, *names: str) -> bool:
-        """Whether a model known under ``names`` (what the client wrote, the resolved id, its
-        foundation model) is allowed: one glob on one of them is enough, in any case."""
+        """Whether a model known under ``names`` (the operator's alias, the resolved id, its
+        foundation model) is allowed: one glob on one of them is enough, in any case. No name may
+        be the caller's own invention."""
         if not self.models:
             return True
         spelled = [name.lower() for name in names if name]
         return any(fnmatchcase(name, glob.lower()) for glob in self.models for name in spelled)
 
-    def check_model(self, *names: str) -> None:
-        """Raises ``ProxyError`` 403 for a model that ``may_use`` denies; ``names[0]`` is shown."""
+    def check_model(self, shown: str, *names: str) -> None:
+        """Raises ``ProxyError`` 403 for a model that ``may_use`` denies by all its ``names``."""
         if not self.may_use(*names):
             raise ProxyError(
                 403,
-                f"This API key may not use the model {names[0][:200]!r}.",
+                f"This API key may not use the model {shown[:200]!r}.",
                 type="permission_error",
                 code="model_not_allowed",
                 param="model",

@@ -190,6 +190,7 @@ class Question:
                 model.region,
                 model.elsewhere,
                 self._authorizer,
+                translation.headers,
             )
             for body in bodies
         )

@@ -151,10 +151,10 @@ def test_models_are_allowed_by_globs(
     tenant = Tenant("a", globs)
     assert tenant.may_use(*names) is allowed
     if allowed:
-        tenant.check_model(*names)
+        tenant.check_model(names[0], *names)
         return
     with pytest.raises(ProxyError) as caught:
-        tenant.check_model(*names)
+        tenant.check_model(names[0], *names)
     assert (caught.value.status, caught.value.code, caught.value.param) == (
         403, "model_not_allowed", "model",
     )  # fmt: skip

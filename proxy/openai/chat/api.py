@@ -7,9 +7,11 @@ from typing import Final
 
 from proxy.dialect import Dialect
 from proxy.openai.chat.from_converse import ChatCollector, ChatEncoder, end, render
+from proxy.openai.chat.links import linked, links
 from proxy.openai.chat.recollection import lacking, restored
 from proxy.openai.chat.request import parse_request
 from proxy.openai.chat.to_converse import translate
+from proxy.openai.chat.weight import weigh
 from proxy.openai.errors import error_body, error_event
 
 CHAT: Final = Dialect(
@@ -24,4 +26,7 @@ CHAT: Final = Dialect(
     render=render,
     error_body=error_body,
     error_event=error_event,
+    weigh=weigh,
+    links=links,
+    linked=linked,
 )

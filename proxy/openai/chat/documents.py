@@ -98,10 +98,10 @@ _BY_ENDING: Final = MappingProxyType({
 
 def file_blocks(file: Mapping[str, Json], at: str, intake: Intake) -> list[Block]:
     """OpenAI's ``file`` (or the Responses API's ``input_file``): ``{file_data, filename}``."""
-    for key in ("file_id", "file_url"):
-        if read_text(file, key, at):
-            word = "stored files" if key == "file_id" else "remote files"
-            raise unsupported(f"This proxy has no {word}; send 'file_data'.", join(at, key))
+    if read_text(file, "file_id", at):
+        raise unsupported("This proxy has no stored files; send 'file_data'.", join(at, "file_id"))
+    if url := read_text(file, "file_url", at):
+        raise remote(url, join(at, "file_url"), "invalid_value")
     data, path = read_text(file, "file_data", at), f"{at}.file_data"
     if not data:
         raise missing(path)

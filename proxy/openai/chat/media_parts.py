@@ -1,8 +1,8 @@
 """Images, video and audio of a request as Converse blocks, and how much of them one may hold.
 
 Bytes travel as the base64 they came in (``data_urls``); an image's format is told by its first
-bytes, because MIME types lie and Claude refuses a mismatch. Remote URLs are refused here: whoever
-fetches them does so before the translation and puts data URLs in their place.
+bytes, because MIME types lie and Claude refuses a mismatch. Remote URLs are refused here: where
+they may be fetched, ``links.py`` has put data URLs in their place before.
 
 Limits (*Message*, *ImageBlock*, *DocumentBlock* in the Converse reference): 20 images of 3.75 MB
 and 5 documents of 4.5 MB a request. PDFs are exempt from the size (newer Claude and Nova take
@@ -168,9 +168,9 @@ def s3_source(uri: str, path: str, owner: Json = None) -> Block:
 
 
 def remote(url: str, path: str, code: str) -> ProxyError:
-    """Why a URL that is neither data nor S3 is refused."""
+    """Why a URL that is neither data nor S3 is refused, and one that nobody fetched."""
     if re.match(r"https?://", url, re.IGNORECASE):
-        message = "Remote media is not fetched yet by this proxy; send a data: URL."
+        message = "Remote media is not fetched here; send a data: URL."
     else:
         message = "Expected a data: URL (or s3:// where the model reads from S3)."
     return invalid(message, path, code)

@@ -36,18 +36,32 @@ def note_unsupported(request: ChatRequest, options: Options, notes: Notes) -> No
         notes.tell("user:dropped")
 
 
-def service_tier(request: ChatRequest, notes: Notes) -> str | None:
+def service_tier(request: ChatRequest, options: Options, notes: Notes) -> Json:
+    """Converse's object: the operator's tier, else the caller's in Bedrock's words or OpenAI's."""
+    asked: Json = request.native.get("serviceTier")
+    if asked is None and (tier := _TIERS.get(request.service_tier or "")) is not None:
+        asked = {"type": tier}
+    if options.service_tier is not None:
+        if asked not in (None, {"type": options.service_tier}):
+            notes.add("service_tier:dropped", "service_tier", "The operator's tier is in force.")
+        return {"type": options.service_tier}
     if request.service_tier == "scale":
         notes.add("service_tier:dropped", "service_tier", "Bedrock has no scale tier.")
-    return _TIERS.get(request.service_tier or "")
+    return asked
 
 
 def request_metadata(request: ChatRequest, options: Options, notes: Notes) -> dict[str, str]:
-    """The caller's native pairs, then ``metadata``, then the user's id where it may travel."""
-    pairs: dict[str, str] = dict(request.native.get("requestMetadata", {}))
+    """The operator's pairs, the caller's native ones, ``metadata``, and the user's id where it may
+    travel. Whichever comes first stays."""
+    pairs = dict(options.request_metadata)
+    for key, value in request.native.get("requestMetadata", {}).items():
+        if key in pairs or len(pairs) >= MAX_PAIRS:
+            _note_dropped(notes, key)
+        else:
+            pairs[key] = value
     for key, value in request.metadata.items():
         text = _as_text(value)
-        if text is None:
+        if text is None or _mended(key) in options.request_metadata:
             _note_dropped(notes, key)
         else:
             _put(pairs, key, text, f"metadata.{key}", notes)

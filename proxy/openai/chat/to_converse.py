@@ -2,10 +2,10 @@
 
 Order matters and stands in ``translate``: tools first (the history's calls decide their specs),
 then the answer's format (which may add a tool), then reasoning (which bends to both), then the
-turns, the caller's own Bedrock members over all of it, the operator's guardrail over those, and at
-last the cache points, which must see the whole body. What was dropped, clamped, renamed or emulated
-is in the notes. Facts of a family come from its traits only. Source: *Converse*,
-*ConverseStream* (Amazon Bedrock API reference).
+turns, the caller's own Bedrock members over all of it, the operator's over those, and at last the
+cache points, which must see the whole body. What was dropped, clamped, renamed or emulated is in
+the notes. Facts of a family come from its traits only. Source: *Converse*, *ConverseStream* (Amazon
+Bedrock API reference).
 """
 
 from collections.abc import Mapping
@@ -132,9 +132,9 @@ def _assemble(
     output = {**(pieces.form.output_config or {}), **(pieces.reasoning.output_config or {})}
     if output:
         body["outputConfig"] = output
-    tier = service_tier(request, notes)
+    tier = service_tier(request, options, notes)
     if tier is not None:
-        body["serviceTier"] = {"type": tier}
+        body["serviceTier"] = tier
     metadata = request_metadata(request, options, notes)
     if metadata:
         body["requestMetadata"] = metadata
@@ -150,8 +150,6 @@ def _add_native(body: ConverseRequest, request: ChatRequest) -> None:
     native = request.native
     if "outputConfig" in native:
         body["outputConfig"] = {**body.get("outputConfig", {}), **native["outputConfig"]}
-    if "serviceTier" in native:
-        body["serviceTier"] = native["serviceTier"]
     if "performanceConfig" in native:
         body["performanceConfig"] = native["performanceConfig"]
     if "projectIdentifier" in native:
@@ -164,11 +162,12 @@ def _add_native(body: ConverseRequest, request: ChatRequest) -> None:
 
 def _native_fields(request: ChatRequest, options: Options, notes: Notes) -> Mapping[str, Json]:
     fields: Mapping[str, Json] = request.native.get("additionalModelRequestFields", {})
-    if options.guardrail is None:
+    if options.guardrail is None and options.service_tier is None:
         return fields
     kept = {key: value for key, value in fields.items() if not key.startswith(_OPERATOR_ONLY)}
     if len(kept) != len(fields):
-        _note_guardrail(notes, "additionalModelRequestFields")
+        param = "additionalModelRequestFields"
+        notes.add(f"{param}:dropped", param, "What is Bedrock's own is the operator's here.")
     return kept
 
 

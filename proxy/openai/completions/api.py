@@ -14,7 +14,16 @@ import orjson
 
 from proxy.catalog.model import Model
 from proxy.converse.types import Event, Usage
-from proxy.dialect import Collector, Dialect, Encoder, Keepsake, Options, Stamp, Translation
+from proxy.dialect import (
+    Collector,
+    Dialect,
+    Encoder,
+    Keepsake,
+    Options,
+    Stamp,
+    Translation,
+    Weight,
+)
 from proxy.errors import invalid
 from proxy.openai.completions.request import CompletionsRequest, chat_fields, read_request
 from proxy.openai.completions.view import StreamView, whole
@@ -42,6 +51,9 @@ def completions(chat: Dialect) -> Dialect:
         end=view.end,
         collector=view.collector,
         render=view.render,
+        weigh=view.weigh,
+        links=lambda request: (),  # a prompt is text
+        linked=lambda request, found: request,
     )
 
 
@@ -78,6 +90,11 @@ class _OverChat:
             choices=len(chats),
             bodies=bodies,
         )
+
+    def weigh(self, request: CompletionsRequest, model: Model) -> Weight:
+        each = [self._chat.weigh(one, model) for one in request.chats]
+        held, answered = (sum(numbers) * request.n for numbers in zip(*each, strict=True))
+        return Weight(held, answered)
 
     def encoder(self, translation: Translation, stamp: Stamp, index: int) -> "_Encoder":
         plan: Plan = translation.plan

@@ -10,7 +10,7 @@ from proxy.catalog.model import Model
 from proxy.dialect import Dialect
 from proxy.openai.embeddings.from_invoke import EmbeddingsCollector, render
 from proxy.openai.embeddings.request import EmbeddingsRequest, parse_request
-from proxy.openai.embeddings.to_invoke import translate
+from proxy.openai.embeddings.to_invoke import translate, weigh
 from proxy.openai.errors import error_body, error_event
 
 
@@ -40,4 +40,5 @@ EMBEDDINGS: Final = Dialect(
     render=render,
     error_body=error_body,
     error_event=error_event,
+    weigh=weigh,
 )

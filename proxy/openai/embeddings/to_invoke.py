@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, cast
 
+import orjson
+
 from proxy.catalog.model import EmbeddingStyle, Model
 from proxy.converse.types import ConverseRequest, Json
-from proxy.dialect import Options, Translation
+from proxy.dialect import Options, Translation, Weight
 from proxy.errors import invalid, unsupported
 from proxy.openai.embeddings.request import EmbeddingsRequest
 
@@ -67,7 +69,26 @@ def translate(request: EmbeddingsRequest, model: Model, options: Options) -> Tra
         notes=("input_type:dropped",) if hint else (),
         choices=len(bodies),
         bodies=bodies,
+        headers=_headers(options),
     )
+
+
+def weigh(request: EmbeddingsRequest, model: Model) -> Weight:
+    """Four bytes are a token, more or less; nothing is answered that is billed."""
+    sizes = (len(text.encode("utf-8", "surrogatepass")) for text in request.texts)
+    return Weight(sum(size // 4 + 1 for size in sizes), 0)
+
+
+def _headers(options: Options) -> dict[str, str]:
+    """What is the operator's own. A guardrail is not among it: Bedrock assesses no vectors. How
+    the pairs are written is not documented: a JSON object (?)."""
+    headers: dict[str, str] = {}
+    if options.service_tier is not None:
+        headers["x-amzn-bedrock-service-tier"] = options.service_tier
+    if options.request_metadata:
+        pairs = orjson.dumps(dict(options.request_metadata)).decode()
+        headers["x-amzn-bedrock-request-metadata"] = pairs
+    return headers
 
 
 def _check(request: EmbeddingsRequest, model: Model, style: _Style) -> None:
