@@ -9,8 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -20,19 +19,12 @@ from starlette.routing import Route
 
 from proxy import __version__
 from proxy.access.guard import Guard
-from proxy.bedrock.account import Account, Identity, by_chain, by_key
-from proxy.bedrock.chain import Role
-from proxy.bedrock.client_keys import ClientKeys
-from proxy.bedrock.discovery import Discovery
-from proxy.bedrock.engine import Engines, open_engines
-from proxy.bedrock.failover import Circuits, Course
+from proxy.bedrock.account import Account
+from proxy.bedrock.failover import Course
 from proxy.bedrock.learned import Learned
-from proxy.bedrock.regions import AwsConfig, choose_region, endpoint
+from proxy.bedrock.regions import AwsConfig
 from proxy.bedrock.retries import Budget
-from proxy.bedrock.targets import Backup, Targets
 from proxy.bedrock.upstream import Call, Upstream
-from proxy.catalog.entries import ManualModel
-from proxy.catalog.entries import Options as CatalogOptions
 from proxy.dialect import Dialect, Options
 from proxy.endpoints.explain import explaining
 from proxy.endpoints.faults import fault_handlers
@@ -46,12 +38,12 @@ from proxy.memory.opening import open_memory
 from proxy.memory.store import Memory, NoMemory
 from proxy.metrics import Metrics
 from proxy.metrics.lag import LoopLag
-from proxy.metrics.news import DiscoveryNews, credentials_news
 from proxy.openai.chat.api import CHAT
 from proxy.openai.completions.api import completions
 from proxy.openai.embeddings.api import EMBEDDINGS
 from proxy.openai.errors import error_body
 from proxy.openai.models import render_list, render_one
+from proxy.parts import client_keys, open_account
 from proxy.relay import Limits
 from proxy.settings import Loaded, Settings, SettingsError
 from proxy.tracing import PassOn, open_spans
@@ -65,7 +57,6 @@ SPOKEN: Final[Mapping[str, Dialect]] = MappingProxyType(
     }
 )
 """The client APIs, by their path below a prefix."""
-_LISTING_LIMIT: Final = 32_000_000
 
 Page = Callable[[str], Awaitable[tuple[bytes, str]]]
 """An ``accept`` header to a page of metrics and its content type."""
@@ -113,7 +104,7 @@ def build(
         version=__version__, mode=mode, stream_limit=settings.max_streams,
         key_label=settings.metrics_key_label,
     )  # fmt: skip
-    account = _open_account(settings, environment, aws, engine, metrics)
+    account = open_account(settings, environment, aws, engine, metrics)
     gate = Gate(metrics, settings.max_streams, max(256_000_000, 8 * _max_body(settings)))
     shop = _shop(settings, account, metrics, gate, mode)
     report = _report(mode, account)
@@ -163,74 +154,6 @@ def _lifespan(account: Account, shop: Shop, lag: LoopLag) -> Callable[[Starlette
     return lifespan
 
 
-def runtime_region(
-    settings: Settings, environment: Mapping[str, str], aws: AwsConfig
-) -> tuple[str, str]:
-    """The region that calls go to and where that was said. Who only says where to list means to
-    call there, too."""
-    region, origin = choose_region(settings.region, environment, aws.region)
-    if origin == "default" and settings.discovery_region:
-        return settings.discovery_region[0], "discovery_region"
-    return region, origin
-
-
-def _open_account(
-    settings: Settings,
-    environment: Mapping[str, str],
-    aws: AwsConfig,
-    engine: httpx.AsyncBaseTransport | None,
-    metrics: Metrics,
-) -> Account:
-    region, _ = runtime_region(settings, environment, aws)
-    own = by_key(environment, partial(credentials_news, metrics)) or by_chain(
-        environment, region, partial(credentials_news, metrics),
-        profile=settings.profile, role=_role(settings),
-    )  # fmt: skip
-    others, backups = _backups(settings, environment, metrics)
-    given = {"bedrock-runtime": settings.runtime_endpoint, "bedrock": settings.control_endpoint}
-    endpoints = {**aws.endpoints, **{name: url for name, url in given.items() if url}}
-    aws = replace(aws, endpoints=endpoints)
-    host = httpx.URL(endpoint("bedrock-runtime", region)).host
-    engines = (
-        Engines(engine, engine) if engine else open_engines(environment, host, settings.engine)
-    )
-    targets = Targets(
-        region, aws, *engines,
-        own.authorizer_for, Circuits(time.monotonic), backups,
-    )  # fmt: skip
-    discovery = _discovery(settings, region, targets, metrics, own)
-    return Account(region, targets, discovery, (own, *others), settings.client_keys)
-
-
-def _role(settings: Settings) -> Role | None:
-    if settings.role_arn is None:
-        return None
-    return Role(settings.role_arn, settings.role_external_id, settings.role_session_name)
-
-
-def _backups(
-    settings: Settings, environment: Mapping[str, str], metrics: Metrics
-) -> tuple[Sequence[Identity], Sequence[Backup]]:
-    """The fail-over targets, and who is somebody else there."""
-    identities: list[Identity] = []
-    backups: list[Backup] = []
-    for place, row in enumerate(settings.targets, start=1):
-        name, identity = f"targets[{place}] {row.region}", None
-        if row.profile or row.role_arn:
-
-            def observe(source: str, outcome: str, expiry: float | None, name: str = name) -> None:
-                credentials_news(metrics, f"{name} {source}", outcome, expiry)
-
-            role = row.role_arn and Role(row.role_arn, row.external_id, settings.role_session_name)
-            other = by_chain(
-                environment, row.region, observe, profile=row.profile, role=role or None, name=name
-            )
-            identities.append(other)
-            identity = other.authorizer_for
-        backups.append(Backup(name, row.region, identity, row.endpoint))
-    return identities, backups
-
-
 def _shop(settings: Settings, account: Account, metrics: Metrics, gate: Gate, mode: str) -> Shop:
     discovery, targets = account.discovery, account.targets
     budget = Budget(time.monotonic)
@@ -253,7 +176,7 @@ def _shop(settings: Settings, account: Account, metrics: Metrics, gate: Gate, mo
         metrics=metrics,
         max_body=_max_body(settings),
         tracing=open_spans(__version__) if settings.tracing else PassOn(),
-        clients=_clients(settings, account),
+        clients=client_keys(settings, account),
         headers=((b"x-bedrock-proxy-mode", b"simulator"),) if mode == "simulator" else (),
     )
 
@@ -310,43 +233,6 @@ def _operator_routes(
     return health, (Route("/metrics", metrics_page(page), methods=["GET"]),)
 
 
-def _clients(settings: Settings, account: Account) -> ClientKeys | None:
-    if not settings.client_keys:
-        return None
-    return ClientKeys(account.targets.list_as, account.discovery, settings.refresh_interval)
-
-
-def _discovery(
-    settings: Settings, region: str, targets: Targets, metrics: Metrics, own: Identity
-) -> Discovery:
-    listed = settings.discovery_region or (region,)
-    manual = (ManualModel(**{f.name: getattr(row, f.name) for f in fields(row)})
-              for row in settings.manual)  # fmt: skip
-    return Discovery(
-        targets.list,
-        CatalogOptions(
-            regions=tuple(dict.fromkeys((region, *listed))),
-            failover=tuple(dict.fromkeys(row.region for row in settings.targets)),
-            provider_filter=settings.provider_filter,
-            include_legacy=settings.include_legacy,
-            default_context_window=settings.default_context_window,
-            default_max_tokens=settings.default_max_tokens,
-            geographies=settings.geographies or None,
-            manual=tuple(manual),
-            aliases=MappingProxyType(dict(settings.aliases)),
-            default_model=settings.default_model,
-            default_embedding_model=settings.default_embedding_model,
-            application_profiles=settings.application_profiles,
-        ),
-        regions=listed,
-        interval=settings.refresh_interval,
-        # Where clients bring their own keys, we may well have none.
-        enabled=settings.enabled if settings.enabled is not None else not settings.client_keys,
-        identity=own.credentials.identity if own.credentials is not None else lambda: None,
-        observer=DiscoveryNews(metrics, settings.refresh_interval),
-    )
-
-
 def _options(settings: Settings) -> Options:
     return Options(
         strict=settings.strict,
@@ -382,8 +268,14 @@ def _report(mode: str, account: Account) -> Callable[[], tuple[bool, Mapping[str
         listed = account.discovery.state()
         catalog = {"enabled": listed.enabled, "models": listed.models, "at": listed.at,
                    "failed": listed.failed}  # fmt: skip
+        others = [(one.name, one.state()) for one in account.identities[1:]]
+        targets = [
+            {"name": name, "ok": state.ok, "source": state.source, "error": state.error}
+            for name, state in others
+        ]
         return now.ok, {
             "mode": mode, "region": account.region, "credentials": credentials, "catalog": catalog,
+            **({"targets": targets} if targets else {}),
         }  # fmt: skip
 
     return report

@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from proxy.app import runtime_region
 from proxy.bedrock.regions import read_config
 from proxy.bedrock.sources import detect
 from proxy.cli import toml_text
 from proxy.cli.openclaw import convert
 from proxy.cli.options import read_settings, setting_options, stop
+from proxy.parts import runtime_region
 from proxy.settings import FIELDS, KEYS, Loaded, SettingsError, load
 
 _MASK = "***"

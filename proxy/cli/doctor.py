@@ -18,12 +18,13 @@ import httpx
 import orjson
 
 from proxy import __version__
-from proxy.app import House, build, runtime_region
+from proxy.app import House, build
 from proxy.bedrock.chain import open_session
 from proxy.bedrock.regions import AwsConfig, endpoint, read_config
 from proxy.cli.checkup import Checkup, Finding, credentials_finding
 from proxy.cli.options import setting_options, stop
 from proxy.cli.serve import refuse_open_door
+from proxy.parts import runtime_region
 from proxy.settings import Loaded, SettingsError, load
 
 _SIGNS: Final = MappingProxyType({"ok": "ok  ", "skip": "--  ", "warn": "warn", "fail": "FAIL"})

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from proxy.app import remembering, runtime_region
+from proxy.app import remembering
 from proxy.bedrock.regions import AwsConfig, endpoint, read_config
 from proxy.bedrock.sources import Source, detect
 from proxy.cli.options import read_settings, setting_options, stop
@@ -21,6 +21,7 @@ from proxy.cli.single_key import with_key
 from proxy.cli.sockets import Inherited
 from proxy.cli.workers import supervise
 from proxy.likeness import LIKENESS_VARIABLES
+from proxy.parts import runtime_region
 from proxy.settings import Loaded, Settings, SettingsError
 
 _NO_SOURCE = """\

@@ -14,10 +14,10 @@ import orjson
 
 from proxy.access.key_sources import secret_place
 from proxy.access.keyfile import KeysError
-from proxy.app import runtime_region
 from proxy.bedrock.regions import AwsConfig
 from proxy.bedrock.secrets import SecretUnreadable, read_secret
 from proxy.cli.options import stop
+from proxy.parts import runtime_region
 from proxy.settings import Loaded
 
 MEMBER: Final = "api_key"

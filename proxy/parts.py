@@ -1,0 +1,132 @@
+"""Our side of AWS as the settings want it: who we are, where calls go, what may be called.
+
+Settings become the plain values that the rooms below are built from. Nothing is asked and nothing
+is started here: identities resolve, and discovery lists, once the ``Account`` is started.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from types import MappingProxyType
+
+import httpx
+
+from proxy.bedrock.account import Account, Identity, by_chain, by_key
+from proxy.bedrock.chain import Role
+from proxy.bedrock.client_keys import ClientKeys
+from proxy.bedrock.discovery import Discovery
+from proxy.bedrock.engine import Engines, open_engines
+from proxy.bedrock.failover import Circuits
+from proxy.bedrock.regions import AwsConfig, choose_region, endpoint
+from proxy.bedrock.targets import Backup, Targets
+from proxy.catalog.entries import ManualModel
+from proxy.catalog.entries import Options as CatalogOptions
+from proxy.metrics import Metrics
+from proxy.metrics.news import DiscoveryNews, credentials_news
+from proxy.settings import Settings
+
+
+def runtime_region(
+    settings: Settings, environment: Mapping[str, str], aws: AwsConfig
+) -> tuple[str, str]:
+    """The region that calls go to and where that was said. Who only says where to list means to
+    call there, too."""
+    region, origin = choose_region(settings.region, environment, aws.region)
+    if origin == "default" and settings.discovery_region:
+        return settings.discovery_region[0], "discovery_region"
+    return region, origin
+
+
+def open_account(
+    settings: Settings,
+    environment: Mapping[str, str],
+    aws: AwsConfig,
+    engine: httpx.AsyncBaseTransport | None,
+    metrics: Metrics,
+) -> Account:
+    region, _ = runtime_region(settings, environment, aws)
+    own = by_key(environment, partial(credentials_news, metrics)) or by_chain(
+        environment, region, partial(credentials_news, metrics),
+        profile=settings.profile, role=_role(settings),
+    )  # fmt: skip
+    others, backups = _backups(settings, environment, metrics)
+    given = {"bedrock-runtime": settings.runtime_endpoint, "bedrock": settings.control_endpoint}
+    endpoints = {**aws.endpoints, **{name: url for name, url in given.items() if url}}
+    aws = replace(aws, endpoints=endpoints)
+    host = httpx.URL(endpoint("bedrock-runtime", region)).host
+    engines = (
+        Engines(engine, engine) if engine else open_engines(environment, host, settings.engine)
+    )
+    targets = Targets(
+        region, aws, *engines,
+        own.authorizer_for, Circuits(time.monotonic), backups,
+    )  # fmt: skip
+    discovery = _discovery(settings, region, targets, metrics, own)
+    return Account(region, targets, discovery, (own, *others), settings.client_keys)
+
+
+def _role(settings: Settings) -> Role | None:
+    if settings.role_arn is None:
+        return None
+    return Role(settings.role_arn, settings.role_external_id, settings.role_session_name)
+
+
+def _backups(
+    settings: Settings, environment: Mapping[str, str], metrics: Metrics
+) -> tuple[Sequence[Identity], Sequence[Backup]]:
+    """The fail-over targets, and who is somebody else there."""
+    identities: list[Identity] = []
+    backups: list[Backup] = []
+    for place, row in enumerate(settings.targets, start=1):
+        name, identity = f"targets[{place}] {row.region}", None
+        if row.profile or row.role_arn:
+
+            def observe(source: str, outcome: str, expiry: float | None, name: str = name) -> None:
+                credentials_news(metrics, f"{name} {source}", outcome, expiry)
+
+            role = row.role_arn and Role(row.role_arn, row.external_id, settings.role_session_name)
+            other = by_chain(
+                environment, row.region, observe, profile=row.profile, role=role or None, name=name
+            )
+            identities.append(other)
+            identity = other.authorizer_for
+        backups.append(Backup(name, row.region, identity, row.endpoint))
+    return identities, backups
+
+
+def client_keys(settings: Settings, account: Account) -> ClientKeys | None:
+    if not settings.client_keys:
+        return None
+    return ClientKeys(account.targets.list_as, account.discovery, settings.refresh_interval)
+
+
+def _discovery(
+    settings: Settings, region: str, targets: Targets, metrics: Metrics, own: Identity
+) -> Discovery:
+    listed = settings.discovery_region or (region,)
+    manual = (ManualModel(**{f.name: getattr(row, f.name) for f in fields(row)})
+              for row in settings.manual)  # fmt: skip
+    return Discovery(
+        targets.list,
+        CatalogOptions(
+            regions=tuple(dict.fromkeys((region, *listed))),
+            failover=tuple(dict.fromkeys(row.region for row in settings.targets)),
+            provider_filter=settings.provider_filter,
+            include_legacy=settings.include_legacy,
+            default_context_window=settings.default_context_window,
+            default_max_tokens=settings.default_max_tokens,
+            geographies=settings.geographies or None,
+            manual=tuple(manual),
+            aliases=MappingProxyType(dict(settings.aliases)),
+            default_model=settings.default_model,
+            default_embedding_model=settings.default_embedding_model,
+            application_profiles=settings.application_profiles,
+        ),
+        regions=listed,
+        interval=settings.refresh_interval,
+        # Where clients bring their own keys, we may well have none.
+        enabled=settings.enabled if settings.enabled is not None else not settings.client_keys,
+        identity=own.credentials.identity if own.credentials is not None else lambda: None,
+        observer=DiscoveryNews(metrics, settings.refresh_interval),
+    )
