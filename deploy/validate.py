@@ -42,6 +42,7 @@ PINS = {
     "checkov": "checkov==3.3.30",
     "kubernetes-validate": "kubernetes-validate==1.37.0",
     "podman-compose": "podman-compose==1.6.0",
+    "moto_server": "moto[cloudformation,server]==5.2.5",
 }
 NODE_PACKAGES = ("@kubernetes-models/prometheus-operator@6.0.0", "yaml@2")
 EXEMPT = {
@@ -97,7 +98,7 @@ class Toolbox:
             if found is None:
                 raise Missing(f"{name} is not on the path")
             return found
-        place = self._folder / PINS[name].replace("==", "-")
+        place = self._folder / re.sub(r"[^a-z0-9.-]+", "-", PINS[name])
         program = place / "bin" / name
         with self._making:
             if not program.exists():
@@ -284,14 +285,17 @@ def _guarded(
         return [Row(name, "-", "FAILED", str(fault))]
 
 
-def show(rows: Sequence[Row]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    print(f"{'tool':<{widths[0]}}  {'file':<{widths[1]}}  result")
-    for row in rows:
-        print(f"{row.tool:<{widths[0]}}  {row.file:<{widths[1]}}  {row.result}")
-    for row in rows:
-        if row.result.startswith("FAILED"):
-            print(f"\n==== {row.tool}: {row.file}\n{row.output.strip()}")
+def table(rows: Sequence[Row]) -> str:
+    """The rows, then what the tools said that failed, then the sum."""
+    shown = [Row("tool", "file", "result"), *rows]
+    widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
+    lines = [f"{one.tool:<{widths[0]}}  {one.file:<{widths[1]}}  {one.result}" for one in shown]
+    failed = [row for row in rows if row.result.startswith("FAILED")]
+    skipped = [row for row in rows if row.result.startswith("skipped")]
+    lines += [f"\n==== {row.tool}: {row.file}\n{row.output.strip()}" for row in failed]
+    good = len(rows) - len(failed) - len(skipped)
+    lines.append(f"\n{good} ok, {len(failed)} failed, {len(skipped)} skipped")
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -305,12 +309,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(2) as pool:
         each = [pool.submit(_guarded, *one, tools, Path(scratch)) for one in chosen]
         rows = [row for future in each for row in future.result()]
-    show(rows)
-    failed = [row for row in rows if row.result.startswith("FAILED")]
-    skipped = [row for row in rows if row.result.startswith("skipped")]
-    print(f"\n{len(rows) - len(failed) - len(skipped)} ok, {len(failed)} failed, "
-          f"{len(skipped)} skipped")  # fmt: skip
-    return 1 if failed or (given.strict and skipped) else 0
+    sys.stdout.write(table(rows) + "\n")
+    bad = ("FAILED", "skipped") if given.strict else ("FAILED",)
+    return int(any(row.result.startswith(bad) for row in rows))
 
 
 if __name__ == "__main__":
