@@ -169,10 +169,17 @@ def as_object(value: Json, path: str) -> Mapping[str, Json]:
 
 def check_depth(value: Json, path: str) -> None:
     """Refuse free JSON that could not be written again inside a body: what loads does not always
-    dump (orjson reads some four times deeper than it writes). One pass in C, levels to spare."""
+    dump (orjson reads some four times deeper than it writes)."""
+    if not is_shallow(value):
+        raise bad_value(path, "it is nested too deeply.")
+
+
+def is_shallow(value: Json) -> bool:
+    """Whether it can be written inside a body. One pass in C, levels to spare."""
     for _ in range(_SPARE_LEVELS):
         value = [value]
     try:
         orjson.dumps(value)
     except orjson.JSONEncodeError:
-        raise bad_value(path, "it is nested too deeply.") from None
+        return False
+    return True

@@ -17,6 +17,7 @@ from proxy.openai.request_checks import (
     as_object,
     bad_value,
     check_depth,
+    is_shallow,
     join,
     missing,
     read_array,
@@ -46,10 +47,12 @@ def read_tools(body: Mapping[str, Json]) -> tuple[ToolSpec, ...]:
             for index, entry in enumerate(functions)
             for path in (f"functions[{index}]",)
         )
-    return tuple(_tool(entry, f"tools[{index}]") for index, entry in enumerate(tools or ()))
+    # All at once; only where that fails is each looked at, so that the fault can be named.
+    deep = tools is not None and not is_shallow(tools)
+    return tuple(_tool(entry, f"tools[{index}]", deep) for index, entry in enumerate(tools or ()))
 
 
-def _tool(entry: Json, path: str) -> ToolSpec:
+def _tool(entry: Json, path: str, deep: bool) -> ToolSpec:
     source = as_object(entry, path)
     kind = read_text(source, "type", path) or "function"
     if kind == "function" or kind == "custom":
@@ -57,19 +60,26 @@ def _tool(entry: Json, path: str) -> ToolSpec:
         if nested is None and source.get("name") is None:
             raise missing(join(path, kind))
         inner = source if nested is None else nested
-        return _spec(kind, inner, source, path, path if nested is None else join(path, kind))
+        at = path if nested is None else f"{path}.{kind}"
+        return _spec(kind, inner, source, path, at, deep)
     if not kind or kind.isspace() or len(kind) > 256:
         raise bad_value(f"{path}.type", "it names no kind of tool.")
     return ToolSpec(kind="builtin", name=kind, path=path, source=source)
 
 
 def _spec(
-    kind: str, inner: Mapping[str, Json], source: Mapping[str, Json], path: str, at: str
+    kind: str,
+    inner: Mapping[str, Json],
+    source: Mapping[str, Json],
+    path: str,
+    at: str,
+    deep: bool = True,
 ) -> ToolSpec:
     parameters = inner.get("parameters", inner.get("input_schema"))
     if parameters is not None and not isinstance(parameters, dict | bool):
         raise wrong_type(f"{at}.parameters", "an object (a JSON Schema)", parameters)
-    check_depth(parameters, f"{at}.parameters")
+    if deep:
+        check_depth(parameters, f"{at}.parameters")
     return ToolSpec(
         kind="custom" if kind == "custom" else "function",
         name=require_text(inner, "name", at),

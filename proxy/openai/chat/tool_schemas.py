@@ -18,6 +18,7 @@ from proxy.catalog.model import Traits
 from proxy.converse.types import Json
 from proxy.errors import invalid
 from proxy.openai.chat.notes import Notes
+from proxy.openai.chat.sound_schemas import is_sound
 
 Schema = dict[str, Json]
 
@@ -57,8 +58,14 @@ def tool_schema(parameters: Json, traits: Traits, path: str, notes: Notes) -> Sc
         parameters = {}
     if not isinstance(parameters, Mapping):
         raise invalid("A tool's parameters must be a JSON schema object.", path, "invalid_type")
-    schema = _Cleaner(dict(parameters), traits, path, notes).cleaned()
-    return _object_on_top(schema, traits, path, notes)
+    if is_sound(parameters):
+        top = _object_on_top(parameters, path)
+    else:
+        schema = _Cleaner(dict(parameters), traits, path, notes).cleaned()
+        top = _object_on_top(_uncombined(schema, path, notes), path)
+        if not traits.schema_any_name:
+            _legal_property_names(top, path, notes)
+    return _without_top_keywords(top, path, notes) if traits.schema_top_strict else top
 
 
 def shape_of(values: Sequence[Json]) -> Schema:
@@ -239,26 +246,24 @@ def _pointed_at(root: Schema, reference: str) -> Json:
     return target
 
 
-def _object_on_top(schema: Schema, traits: Traits, path: str, notes: Notes) -> Schema:
-    schema = _uncombined(schema, path, notes)
+def _object_on_top(schema: Mapping[str, Json], path: str) -> Schema:
+    """A copy that is an object; what stands below the top is shared."""
     if not _may_be_object(schema):
         raise invalid("A tool's parameters must be of type object.", f"{path}.type")
-    top = {"type": "object", **schema}
+    top: Schema = {"type": "object", **schema}
     top["type"] = "object"
     top["properties"] = schema.get("properties", {})
-    if not traits.schema_any_name:
-        _legal_property_names(top, path, notes)
-    if traits.schema_top_strict:
-        lost = top.keys() - _TOP_KEPT - _ANNOTATIONS
-        if lost:
-            notes.add(
-                "tools.parameters:dropped", path, "This model's schemas take no such keyword."
-            )
-        top = {key: value for key, value in top.items() if key in _TOP_KEPT}
     return top
 
 
-def _may_be_object(schema: Schema) -> bool:
+def _without_top_keywords(top: Schema, path: str, notes: Notes) -> Schema:
+    lost = top.keys() - _TOP_KEPT - _ANNOTATIONS
+    if lost:
+        notes.add("tools.parameters:dropped", path, "This model's schemas take no such keyword.")
+    return {key: value for key, value in top.items() if key in _TOP_KEPT}
+
+
+def _may_be_object(schema: Mapping[str, Json]) -> bool:
     kind = schema.get("type", "object")
     return kind == "object" or (isinstance(kind, list) and "object" in kind)
 
