@@ -1,10 +1,11 @@
 """Draw the dashboards from Prometheus data: not Grafana, but the same expressions and places.
 
     python -m tests.support.observed 300             # prints the address of a Prometheus
-    python grafana/picture.py ADDRESS [SECONDS]      # with matplotlib, in an environment of its own
+    python grafana/picture.py ADDRESS [SECONDS [AGO]]  # with matplotlib, in a venv of its own
 
-Every panel's expression is asked of Prometheus over the last SECONDS, and drawn where the dashboard
-puts the panel. What is written (``on-call.png``, ``usage.png``) says on itself what it is.
+Every panel's expression is asked of Prometheus over SECONDS that ended AGO seconds ago, and drawn
+where the dashboard puts the panel. What is written (``on-call.png``, ``usage.png``) says on itself
+what it is.
 """
 
 import io
@@ -33,11 +34,11 @@ UNITS = {"s": "s", "percentunit": "%", "reqps": "/s", "ops": "/s", "currencyUSD"
 
 
 class Source:
-    """A Prometheus, asked over the last ``seconds``."""
+    """A Prometheus, asked over ``seconds`` that ended ``ago``."""
 
-    def __init__(self, address: str, seconds: float) -> None:
+    def __init__(self, address: str, seconds: float, ago: float) -> None:
         self._address = address
-        self.end = time.time()
+        self.end = time.time() - ago
         self.start = self.end - seconds
 
     def _get(self, path: str, **parameters: Any) -> list[Any]:
@@ -73,6 +74,8 @@ def legend(target: dict[str, Any], labels: dict[str, str]) -> str:
 
 
 def worded(value: float, unit: str) -> str:
+    if math.isnan(value):
+        return "no data"
     if math.isinf(value):
         return "never end" if unit == "s" else "∞"
     if unit == "percentunit":
@@ -188,7 +191,8 @@ def draw(board: dict[str, Any], source: Source) -> bytes:
 
 
 def main() -> None:
-    source = Source(sys.argv[1].rstrip("/"), float(sys.argv[2]) if len(sys.argv) > 2 else 300.0)
+    address, seconds, ago, *_ = [*sys.argv[1:], *("", "300", "0")[len(sys.argv) - 1 :]]
+    source = Source(address.rstrip("/"), float(seconds), float(ago))
     for path in sorted(HERE.glob("dashboards/*.json")):
         picture = draw(json.loads(path.read_text(encoding="utf-8")), source)
         (HERE / f"{path.stem}.png").write_bytes(picture)
