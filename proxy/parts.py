@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from types import MappingProxyType
+from typing import Final
 
 import httpx
 
@@ -25,6 +26,9 @@ from proxy.catalog.entries import Options as CatalogOptions
 from proxy.metrics import Metrics
 from proxy.metrics.news import DiscoveryNews, credentials_news
 from proxy.settings import Settings
+
+_CLIENTS_LISTING: Final = 300.0
+"""Seconds for which a client's own listing is kept at most: its key may be revoked meanwhile."""
 
 
 def runtime_region(
@@ -54,7 +58,8 @@ def open_account(
     given = {"bedrock-runtime": settings.runtime_endpoint, "bedrock": settings.control_endpoint}
     endpoints = {**aws.endpoints, **{name: url for name, url in given.items() if url}}
     aws = replace(aws, endpoints=endpoints)
-    host = httpx.URL(endpoint("bedrock-runtime", region)).host
+    base = endpoints.get("bedrock-runtime") or endpoint("bedrock-runtime", region)
+    host = httpx.URL(base).host
     engines = (
         Engines(engine, engine) if engine else open_engines(environment, host, settings.engine)
     )
@@ -98,7 +103,8 @@ def _backups(
 def client_keys(settings: Settings, account: Account) -> ClientKeys | None:
     if not settings.client_keys:
         return None
-    return ClientKeys(account.targets.list_as, account.discovery, settings.refresh_interval)
+    keep = min(settings.refresh_interval, _CLIENTS_LISTING)
+    return ClientKeys(account.targets.list_as, account.discovery, keep)
 
 
 def _discovery(

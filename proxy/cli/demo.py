@@ -5,6 +5,7 @@ what runs here is the whole path. Its answers are invented, and say so in a head
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,4 +73,9 @@ def pretended(simulator: Simulator, loaded: Loaded) -> tuple[Loaded, AwsConfig]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    return Loaded(loaded.settings, loaded.origins, environment), aws
+    settings = replace(
+        loaded.settings,
+        region=None, profile=None, role_arn=None, runtime_endpoint=None, control_endpoint=None,
+        client_keys=False, targets=(), discovery_region=(), geographies=(),
+    )  # fmt: skip
+    return Loaded(settings, loaded.origins, environment), aws

@@ -246,3 +246,31 @@ def children(pid: int) -> list[int]:
     if not path.exists():
         pytest.skip("needs Linux's /proc to see the workers")
     return [int(one) for one in path.read_text().split()]
+
+
+def test_the_demo_is_not_led_astray_by_settings_for_the_real_aws() -> None:
+    environment = {
+        "BEDROCK_PROXY_REGION": "eu-west-1",
+        "BEDROCK_PROXY_PROFILE": "work",
+        "BEDROCK_PROXY_TARGETS": "us-west-2",
+        "BEDROCK_PROXY_RUNTIME_ENDPOINT": "http://127.0.0.1:9",
+        "BEDROCK_PROXY_DISCOVERY_REGION": "eu-west-1",
+        "AWS_BEARER_TOKEN_BEDROCK": "ABSKreal",
+    }
+    body = {"model": "amazon.nova-micro-v1:0", "messages": [{"role": "user", "content": "x"}]}
+    with started("demo", "--port", "0", "--pace", "0", **environment) as (_, url):
+        assert httpx.post(f"{url}/v1/chat/completions", json=body, timeout=20).status_code == 200
+
+
+def test_who_brings_keys_of_their_own_needs_none_of_ours() -> None:
+    with Simulator() as simulator:
+        environment = {"AWS_ENDPOINT_URL": simulator.url, "BEDROCK_PROXY_CLIENT_KEYS": "1"}
+        body = {"model": "amazon.nova-micro-v1:0", "messages": [{"role": "user", "content": "x"}]}
+        with started("serve", "--port", "0", "--host", "0.0.0.0", **environment) as (_, url):
+            url = url.replace("0.0.0.0", "127.0.0.1")
+            headers = {"authorization": f"Bearer {simulator.bearer}"}
+            answer = httpx.post(
+                f"{url}/v1/chat/completions", json=body, headers=headers, timeout=20
+            )
+            assert httpx.post(f"{url}/v1/chat/completions", json=body).status_code == 401
+    assert answer.status_code == 200
