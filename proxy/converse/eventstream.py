@@ -12,7 +12,7 @@ Source: Smithy, *Amazon Event Stream Specification*; bounds as in botocore's own
 from collections.abc import Callable, Mapping
 from struct import Struct
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 from zlib import crc32
 
 MAX_HEADERS: Final = 128 * 1024
@@ -29,23 +29,26 @@ class FramingError(Exception):
     """The bytes are not a well-formed event stream; nothing after them can be trusted."""
 
 
-class Message(NamedTuple):
-    """One framed unit: its string headers (``:message-type`` and so on) and its raw payload."""
-
-    headers: Mapping[str, str]
-    payload: bytes
+Message = tuple[Mapping[str, str], bytes]
+"""One framed unit: its string headers (``:message-type`` and so on) and its raw payload."""
 
 
 class Decoder:
     """Bytes in, whole messages out; keeps only the tail of an incomplete one.
 
-    ``max_payload`` is in bytes. After a ``FramingError`` the decoder must not be fed again.
+    ``max_payload`` is in bytes; ``usual`` holds header blocks that need not be parsed. After a
+    ``FramingError`` the decoder must not be fed again.
     """
 
-    def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
+    def __init__(
+        self,
+        max_payload: int = MAX_PAYLOAD,
+        usual: Mapping[bytes, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
         self._tail = bytearray()
         self._wanted = 0  # bytes the tail must hold before it is worth looking at
         self._max_payload = max_payload
+        self._usual = usual
         self._headers: dict[bytes, Mapping[str, str]] = {}
 
     def feed(self, data: bytes) -> tuple[list[Message], FramingError | None]:
@@ -74,34 +77,33 @@ class Decoder:
 
     def _messages(self, data: bytes, messages: list[Message]) -> int:
         """Append every whole message of ``data``; return how many bytes they took."""
-        at, size = 0, len(data)
+        at, size, most = 0, len(data), self._max_payload
         while size - at >= 12:
             total, header_size, prelude_crc = _PRELUDE.unpack_from(data, at)
             actual = crc32(data[at : at + 8])
             if actual != prelude_crc:
                 raise FramingError("prelude checksum mismatch")
-            self._judge(total, header_size)
-            end = at + total
+            if header_size > MAX_HEADERS or not 0 <= total - header_size - _OVERHEAD <= most:
+                raise self._misfit(total, header_size)
+            head_end, end = at + 12 + header_size, at + total
             if end > size:
                 self._wanted = total
                 return at
             if crc32(data[at + 8 : end - 4], actual) != _CRC.unpack_from(data, end - 4)[0]:
                 raise FramingError("message checksum mismatch")
-            head_end = at + 12 + header_size
-            messages.append(
-                Message(self._parse_headers(data[at + 12 : head_end]), data[head_end : end - 4])
-            )
+            block = data[at + 12 : head_end]
+            headers = self._usual.get(block) or self._parse_headers(block)
+            messages.append((headers, data[head_end : end - 4]))
             at = end
         self._wanted = 12
         return at
 
-    def _judge(self, total: int, header_size: int) -> None:
+    def _misfit(self, total: int, header_size: int) -> FramingError:
         if header_size > MAX_HEADERS:
-            raise FramingError(f"header block of {header_size} bytes is over the limit")
+            return FramingError(f"header block of {header_size} bytes is over the limit")
         if total < _OVERHEAD + header_size:
-            raise FramingError(f"message of {total} bytes cannot hold {header_size} of headers")
-        if total - header_size - _OVERHEAD > self._max_payload:
-            raise FramingError(f"message of {total} bytes is over the limit")
+            return FramingError(f"message of {total} bytes cannot hold {header_size} of headers")
+        return FramingError(f"message of {total} bytes is over the limit")
 
     def _parse_headers(self, block: bytes) -> Mapping[str, str]:
         known = self._headers.get(block)
@@ -137,6 +139,14 @@ def parse_headers(block: bytes) -> dict[str, str]:
     except (IndexError, UnicodeDecodeError, KeyError) as fault:
         raise FramingError("malformed header block") from fault
     return headers
+
+
+def string_headers(*headers: tuple[str, str]) -> bytes:
+    """A header block of these string headers, as AWS writes it."""
+    return b"".join(
+        b"%c%b\x07%b%b" % (len(name), name.encode(), _U16.pack(len(value)), value.encode())
+        for name, value in headers
+    )
 
 
 def _exactly(block: bytes, at: int, size: int) -> bytes:

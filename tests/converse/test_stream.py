@@ -11,7 +11,8 @@ from zlib import crc32
 
 import pytest
 
-from proxy.converse.stream import CONTENT_TYPE, ConverseStream
+from proxy.converse.eventstream import parse_headers
+from proxy.converse.stream import _USUAL, CONTENT_TYPE, ConverseStream
 from proxy.converse.types import Event
 from proxy.errors import ProxyError
 
@@ -402,3 +403,29 @@ def test_streams_of_another_operation_are_no_answer() -> None:
     """InvokeModel's chunks are unknown events; without ``messageStop`` nothing is whole."""
     failure = failure_of(event("chunk", {"bytes": "e30="}))
     assert failure.code == "upstream_truncated"
+
+
+def test_usual_header_blocks_are_what_they_would_be_parsed_to() -> None:
+    assert len(_USUAL) == 6
+    for block, headers in _USUAL.items():
+        assert parse_headers(block) == headers
+
+
+@pytest.mark.parametrize("after_stop", [False, True])
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"{", b"[]", b"1", b"null", b'"x"', b"{}", b'{"delta":{"text":"a"}}', b"\xff", b"\0"],
+)
+def test_the_short_way_for_deltas_says_what_the_general_one_says(
+    payload: bytes, after_stop: bool
+) -> None:
+    """The same headers in another order are no usual block, and go the general way."""
+    headers = {":content-type": "application/json", ":event-type": "contentBlockDelta"}
+    general = frame({**headers, ":message-type": "event"}, payload)
+    usual = event("contentBlockDelta", raw=payload)
+    assert len(general) == len(usual)
+    before = FRAMES[0] + (FRAMES[STOP] if after_stop else b"")
+    (found, _, fault), (expected, _, same) = (read(before + one) for one in (usual, general))
+    assert found == expected
+    assert all(type(one) is Event for one in found)
+    assert repr(fault) == repr(same)
