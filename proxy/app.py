@@ -18,14 +18,16 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from proxy import __version__
-from proxy.access.guard import Guard
+from proxy.access.browser import Browser
 from proxy.bedrock.account import Account
 from proxy.bedrock.failover import Course
 from proxy.bedrock.learned import Learned
 from proxy.bedrock.regions import AwsConfig
 from proxy.bedrock.retries import Budget
 from proxy.bedrock.upstream import Call, Upstream
+from proxy.defences import Defences, open_defences
 from proxy.dialect import Dialect, Options
+from proxy.endpoints.borders import Borders
 from proxy.endpoints.explain import explaining
 from proxy.endpoints.faults import fault_handlers
 from proxy.endpoints.gate import Gate
@@ -66,12 +68,13 @@ Page = Callable[[str], Awaitable[tuple[bytes, str]]]
 class House:
     """The built proxy. ``leave`` and ``drain`` are what the server awaits when it stops."""
 
-    asgi: Guard
+    asgi: Browser
     gate: Gate
     metrics: Metrics
     account: Account
     settings: Settings
     shop: Shop
+    defences: Defences
     side: Starlette | None
     """What the metrics port serves, where there is one."""
 
@@ -84,8 +87,11 @@ class House:
         await self.gate.drain(self.settings.drain_timeout)
 
     def reload(self) -> None:
-        """SIGHUP: nothing here is read from files that change while running."""
-        logger.info("SIGHUP: nothing to reload")
+        """SIGHUP: look at the API keys at once."""
+        if self.defences.keys is None:
+            logger.info("SIGHUP: nothing to reload")
+        else:
+            self.defences.keys.reload()
 
 
 def build(
@@ -106,8 +112,9 @@ def build(
     )  # fmt: skip
     account = open_account(settings, environment, aws, engine, metrics)
     gate = Gate(metrics, settings.max_streams, max(256_000_000, 8 * _max_body(settings)))
-    shop = _shop(settings, account, metrics, gate, mode)
-    report = _report(mode, account)
+    defences = open_defences(loaded, account, aws, metrics, engine)
+    shop = _shop(settings, account, metrics, gate, defences.borders, mode)
+    report = _report(mode, account, defences)
     prefixes = tuple(dict.fromkeys((*PREFIXES, settings.route_prefix or "")))
     health, figures = _operator_routes(gate, report, page or metrics.page)
     beside = settings.metrics_port is not None
@@ -121,32 +128,30 @@ def build(
             *(() if hidden else figures),
         ],
         exception_handlers=fault_handlers(error_body),
-        lifespan=_lifespan(account, shop, LoopLag(metrics.loop_lag.observe)),
+        lifespan=_lifespan(account, shop, defences, LoopLag(metrics.loop_lag.observe)),
     )
     app.router.redirect_slashes = False
-    guard = Guard(
-        app,
-        key=settings.api_key,
-        metrics_public=settings.metrics_public,
-        metrics=metrics,
-        render=error_body,
-    )
+    asgi = defences.around(app, metrics, error_body)
     side = Starlette(routes=[*health, *figures]) if beside else None
-    return House(guard, gate, metrics, account, settings, shop, side)
+    return House(asgi, gate, metrics, account, settings, shop, defences, side)
 
 
-def _lifespan(account: Account, shop: Shop, lag: LoopLag) -> Callable[[Starlette], Any]:
+def _lifespan(
+    account: Account, shop: Shop, defences: Defences, lag: LoopLag
+) -> Callable[[Starlette], Any]:
     """What runs while the house is served."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         account.start()
+        await defences.open()
         lag.start()
         logger.info(shop.desk.memory.describe())
         try:
             yield {}
         finally:
             lag.stop()
+            await defences.close()
             await shop.desk.memory.close()
             await account.close()
             await asyncio.to_thread(shop.tracing.close)
@@ -154,7 +159,14 @@ def _lifespan(account: Account, shop: Shop, lag: LoopLag) -> Callable[[Starlette
     return lifespan
 
 
-def _shop(settings: Settings, account: Account, metrics: Metrics, gate: Gate, mode: str) -> Shop:
+def _shop(
+    settings: Settings,
+    account: Account,
+    metrics: Metrics,
+    gate: Gate,
+    borders: Borders,
+    mode: str,
+) -> Shop:
     discovery, targets = account.discovery, account.targets
     budget = Budget(time.monotonic)
 
@@ -174,6 +186,7 @@ def _shop(settings: Settings, account: Account, metrics: Metrics, gate: Gate, mo
         limits=_limits(settings),
         gate=gate,
         metrics=metrics,
+        borders=borders,
         max_body=_max_body(settings),
         tracing=open_spans(__version__) if settings.tracing else PassOn(),
         clients=client_keys(settings, account),
@@ -259,7 +272,9 @@ def _max_body(settings: Settings) -> int:
     return int(settings.max_body_mb * 1_000_000)
 
 
-def _report(mode: str, account: Account) -> Callable[[], tuple[bool, Mapping[str, object]]]:
+def _report(
+    mode: str, account: Account, defences: Defences
+) -> Callable[[], tuple[bool, Mapping[str, object]]]:
     """What readiness tells."""
 
     def report() -> tuple[bool, Mapping[str, object]]:
@@ -273,8 +288,9 @@ def _report(mode: str, account: Account) -> Callable[[], tuple[bool, Mapping[str
             {"name": name, "ok": state.ok, "source": state.source, "error": state.error}
             for name, state in others
         ]
-        return now.ok, {
+        return now.ok and defences.ready, {
             "mode": mode, "region": account.region, "credentials": credentials, "catalog": catalog,
+            "keys": {"ok": defences.ready},
             **({"targets": targets} if targets else {}),
         }  # fmt: skip
 

@@ -134,7 +134,7 @@ def test_an_idle_server_leaves_at_once(upstream: RawUpstream) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "declared"),
-    [(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n", None), (b"", None), (b"{", 100)],
+    [(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n", None), (b"", None), (b"{", 100)],
 )
 def test_slow_senders_are_not_waited_for(
     upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch, sent: bytes, declared: int | None
@@ -144,7 +144,7 @@ def test_slow_senders_are_not_waited_for(
     with serving(upstream.url) as proxy, connect(proxy) as client:
         if declared:
             client.sendall(
-                b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n"
                 % declared
             )
         client.sendall(sent)
@@ -156,7 +156,7 @@ def test_slow_senders_are_not_waited_for(
 
 def test_a_head_that_is_too_large_is_refused(upstream: RawUpstream) -> None:
     with serving(upstream.url) as proxy, connect(proxy) as client:
-        client.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
+        client.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n")
         try:
             for _ in range(80):
                 client.sendall(b"x-filler: " + b"y" * 1000 + b"\r\n")
@@ -185,10 +185,10 @@ def test_what_is_no_http_is_answered_in_the_envelope(upstream: RawUpstream) -> N
     ],
 )
 def test_no_second_request_hides_in_a_body(upstream: RawUpstream, head: bytes) -> None:
-    hidden = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    hidden = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     with serving(upstream.url) as proxy, connect(proxy) as client:
         client.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
             + head
             + b"\r\n\r\n0\r\n\r\n"
             + hidden
@@ -207,7 +207,7 @@ def test_a_declared_length_is_judged_before_the_body(
     settings: dict[str, object] = {"max_body_mb": 0.01} | ({"api_key": key} if key else {})
     with serving(upstream.url, settings=settings) as proxy, connect(proxy) as client:
         client.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000000\r\n\r\n"
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10000000000\r\n\r\n"
         )
         answer = read_all(client).lower()
         assert answer.startswith(b"http/1.1 401 " if key else b"http/1.1 413 ")
@@ -247,7 +247,7 @@ def test_a_client_that_does_not_read_holds_up_its_upstream(upstream: RawUpstream
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
         body = orjson.dumps(question())
         client.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b"
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b"
             % (len(body), body)
         )
         time.sleep(1.5)

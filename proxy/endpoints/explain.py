@@ -2,18 +2,18 @@
 
 The question is put exactly as for a real call (names resolved, reasoning recalled, learned repairs
 applied), and nothing leaves the process but a look into the shared memory. Names are resolved from
-what is known already: an opaque ARN is not looked up for it.
+what is known already: an opaque ARN is not looked up for it, and no URL is followed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from proxy.access.tenant import Tenant
+from proxy.access.tenant import ANYONE, Tenant
 from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.paths import segment
 from proxy.bedrock.targets import Targets
@@ -24,6 +24,8 @@ from proxy.endpoints.body import headers_of, judge_head, read_body
 from proxy.endpoints.generate import Shop
 from proxy.endpoints.models import Endpoint
 from proxy.endpoints.question import OFF_LOOP, Question
+
+_ANYONE: Final = Tenant(ANYONE)
 
 
 def explaining(dialect: Dialect, shop: Shop, discovery: Discovery, targets: Targets) -> Endpoint:
@@ -37,11 +39,9 @@ def explaining(dialect: Dialect, shop: Shop, discovery: Discovery, targets: Targ
             parsed = dialect.parse(body, headers)
             model = discovery.snapshot.resolve(parsed.model)
             tenant: Tenant = request.scope["state"]["tenant"]
-            tenant.check_model(model.name, model.id, model.foundation)
+            shop.borders.check_model(tenant, model)
             large = len(body) > OFF_LOOP
-            told = await explain(
-                dialect, shop, targets, parsed, model, tenant=tenant.name, large=large
-            )
+            told = await explain(dialect, shop, targets, parsed, model, tenant=tenant, large=large)
         return Response(orjson.dumps(told), media_type="application/json")
 
     return endpoint
@@ -54,15 +54,19 @@ async def explain(
     request: Request,
     model: Model,
     *,
-    tenant: str = "",
+    tenant: Tenant = _ANYONE,
     large: bool = False,
 ) -> Mapping[str, Any]:
     """Model, region, operation, the exact body, notes and cache points of a request.
 
     Raises ``ProxyError`` as the request itself would.
     """
-    desk = replace(shop.desk, repaired=lambda name, learned: None)
-    question = Question(dialect, request, model, desk, tenant=tenant, large=large)
+    desk = replace(
+        shop.desk,
+        options=shop.borders.options(shop.desk.options, tenant),
+        repaired=lambda name, learned: None,
+    )
+    question = Question(dialect, request, model, desk, tenant=tenant.name, large=large)
     await question.put()
     translation, target = question.translation, targets(model.region)
     operation = translation.operation

@@ -1,8 +1,9 @@
-"""Refusals and faults outside the generating endpoints, in the envelope of every other error.
+"""Refusals and faults: what each carries beside its envelope, and how Starlette's own get it too.
 
 Starlette's own 404 and 405, a ``ProxyError`` of a listing, and whatever nobody foresaw.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from proxy.endpoints.generate import error_headers, unforeseen
 from proxy.errors import ProxyError, invalid
 
 
@@ -41,3 +41,27 @@ def _refusal(request: Request, fault: HTTPException) -> ProxyError:
     if fault.status_code == 404:
         return invalid(f"There is no {method} {path} here.", code="unknown_url", status=404)
     return invalid(str(fault.detail), code=None, status=fault.status_code)
+
+
+def error_headers(error: ProxyError) -> list[tuple[bytes, bytes]]:
+    """What SDKs act upon: whether to try again, and when."""
+    retryable = error.retry in {"transient", "throttle", "once"}
+    headers = [(b"x-should-retry", b"true" if retryable else b"false")]
+    wait = error.retry_after
+    if wait is None and error.status == 429:
+        wait = 1.0
+    if wait is not None:
+        headers.append((b"retry-after", str(max(1, int(wait + 0.999))).encode()))
+    if error.upstream_id:
+        headers.append((b"x-amzn-requestid", header_value(error.upstream_id)))
+    return [*headers, *error.headers]
+
+
+def unforeseen() -> ProxyError:
+    """What a client is told of a fault of ours."""
+    return ProxyError(500, "The proxy failed; its log has the reason.", code="internal_error")
+
+
+def header_value(text: str) -> bytes:
+    """``text`` as a header value that cannot end its line."""
+    return re.sub(r"[^\x20-\x7e]", "?", text)[:4000].encode()

@@ -10,16 +10,20 @@ import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from time import monotonic, time
 from typing import Any, Final, Protocol, TypeVar
 
+from proxy.access.tenant import ANYONE, Tenant
 from proxy.bedrock.client_keys import Caller, ClientKeys
 from proxy.bedrock.upstream import Answer, Call, Ration, Upstream
 from proxy.catalog.model import Model
 from proxy.converse.masking import mask
 from proxy.dialect import Collector, Dialect, Encoder, Request, Stamp
 from proxy.endpoints.body import headers_of, judge_head, read_body
+from proxy.endpoints.borders import Borders, settling
+from proxy.endpoints.faults import error_headers, header_value, unforeseen
 from proxy.endpoints.gate import Gate
 from proxy.endpoints.question import OFF_LOOP, Desk, Question, price_of
 from proxy.errors import ProxyError
@@ -29,6 +33,7 @@ from proxy.relay import FAREWELL, Client, ClientGone, Exchange, Limits, Opener, 
 from proxy.tracing import PassOn, Trace, Tracing
 
 _NOTES: Final = b"x-bedrock-proxy-notes"
+_ANYONE: Final = Tenant(ANYONE)
 _AT_ONCE: Final = 16
 """Calls that one request has under way at most."""
 _DEADLINE_HEADERS: Final = ("x-stainless-read-timeout", "x-stainless-timeout")
@@ -56,6 +61,7 @@ class Shop:
     limits: Limits
     gate: Gate
     metrics: Metrics
+    borders: Borders
     max_body: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Sent with every answer."""
@@ -77,8 +83,8 @@ class Generate:
         request_id = scope.get("state", {}).get("request_id") or new_request_id()
         record.request_id = request_id
         client = Client(receive, send, [(b"x-request-id", request_id.encode()), *shop.headers])
-        record.key = getattr(scope.get("state", {}).get("tenant"), "name", "")
-        asked = _Asked(PassOn())
+        asked = _Asked(PassOn(), scope.get("state", {}).get("tenant") or _ANYONE)
+        record.key = asked.tenant.name
         in_flight = shop.metrics.requests_in_flight.labels(self._dialect.name)
         in_flight.inc()
         headers = headers_of(scope)
@@ -111,45 +117,73 @@ class Generate:
         asked: "_Asked",
     ) -> None:
         shop = self._shop
+        caller, body = await self._read(headers, client, receive)
+        record.read = monotonic()
+        with ExitStack() as places:
+            with shop.gate.holding(len(body)):
+                large = len(body) > OFF_LOOP
+                parse = self._dialect.parse
+                request: Request = (
+                    await asyncio.to_thread(parse, body, headers) if large else parse(body, headers)
+                )
+                del body
+                asked.name, record.stream = request.model, request.stream
+                model = await self._model(request.model, caller, record, asked)
+                lease = await shop.borders.admit(
+                    self._dialect, request, model, asked.tenant, large=large
+                )
+                client.headers += places.enter_context(lease).headers
+                filled = await shop.borders.with_media(self._dialect, request, shop.gate, places)
+                question = Question(
+                    self._dialect, filled, model, self._desk(asked.tenant),
+                    tenant=caller.mark if caller else record.key, label=record.model,
+                    large=large or filled is not request,
+                    authorizer=caller.bearer if caller else None,
+                )  # fmt: skip
+                await question.put()
+            client.headers.append((b"x-bedrock-proxy-model", header_value(model.id)))
+            _tell_notes(client, record, question)
+            limits = shop.limits
+            if not request.stream:
+                limits = replace(limits, total=min(limits.total, _own_deadline(headers)))
+            asked.trace.calling(asked.used)
+            exchange = Exchange(client, limits, record, question.keep)
+            stamp = Stamp(uuid.uuid4().hex, int(time()), model.name)
+            with shop.gate.running(exchange), settling(lease, record):
+                await self._answer(exchange, client, record, _Asking(question, stamp))
+
+    async def _read(
+        self, headers: Mapping[str, str], client: Client, receive: Receive
+    ) -> tuple[Caller | None, bytes]:
+        """Whose Bedrock key it is, where clients bring their own, and the body."""
+        shop = self._shop
         try:
             caller = shop.clients.caller(headers) if shop.clients is not None else None
             judge_head(headers, shop.max_body)
-            body = await read_body(receive, shop.max_body)
+            return caller, await read_body(receive, shop.max_body)
         except ProxyError as error:
             client.headers.append((b"connection", b"close"))  # the body is still on its way
             if error.status == 413:
                 shop.metrics.rejected.labels("body_too_large").inc()
             raise
-        record.read = monotonic()
-        large = len(body) > OFF_LOOP
-        with shop.gate.holding(len(body)):
-            parse = self._dialect.parse
-            request: Request = (
-                await asyncio.to_thread(parse, body, headers) if large else parse(body, headers)
-            )
-            del body
-            asked.name, record.stream = request.model, request.stream
-            model = await self._resolved(request.model, caller)
-            record.model = shop.metrics.model(model.label)
-            asked.used = record.model if model.id.startswith("arn:") else model.id
-            record.price = price_of(model)
-            shop.metrics.begin(record)
-            question = Question(
-                self._dialect, request, model, shop.desk,
-                tenant=caller.mark if caller else record.key, label=record.model, large=large,
-                authorizer=caller.bearer if caller else None,
-            )  # fmt: skip
-            await question.put()
-        client.headers.append((b"x-bedrock-proxy-model", _header(model.id)))
-        _tell_notes(client, record, question)
-        limits = shop.limits
-        if not request.stream:
-            limits = replace(limits, total=min(limits.total, _own_deadline(headers)))
-        asked.trace.calling(asked.used)
-        exchange = Exchange(client, limits, record, question.keep)
-        stamp = Stamp(uuid.uuid4().hex, int(time()), model.name)
-        with shop.gate.running(exchange):
-            await self._answer(exchange, client, record, _Asking(question, stamp))
+
+    def _desk(self, tenant: Tenant) -> Desk:
+        """With what is fixed for this tenant."""
+        desk = self._shop.desk
+        options = self._shop.borders.options(desk.options, tenant)
+        return desk if options is desk.options else replace(desk, options=options)
+
+    async def _model(
+        self, name: str, caller: Caller | None, record: Record, asked: "_Asked"
+    ) -> Model:
+        """What is to be called, if it may be. Raises ``ProxyError``."""
+        model = await self._resolved(name, caller)
+        record.model = self._shop.metrics.model(model.label)
+        asked.used = record.model if model.id.startswith("arn:") else model.id
+        record.price = price_of(model)
+        self._shop.metrics.begin(record)
+        self._shop.borders.check_model(asked.tenant, model)
+        return model
 
     async def _resolved(self, name: str, caller: Caller | None) -> Model:
         """By the catalog of everybody, or of the client whose key it is."""
@@ -269,9 +303,10 @@ class Generate:
 
 @dataclass(slots=True)
 class _Asked:
-    """For the log: the client's model name, and what it became; and the request's trace."""
+    """Who asks; for the log, the client's model name and what it became; and the trace."""
 
     trace: Trace
+    tenant: Tenant
     name: str = ""
     used: str = ""
 
@@ -315,21 +350,7 @@ def _tell_notes(client: Client, record: Record, question: Question) -> None:
     record.notes = question.notes
     client.headers[:] = [header for header in client.headers if header[0] != _NOTES]
     if record.notes:
-        client.headers.append((_NOTES, _header(",".join(record.notes))))
-
-
-def error_headers(error: ProxyError) -> list[tuple[bytes, bytes]]:
-    """What SDKs act upon: whether to try again, and when."""
-    retryable = error.retry in {"transient", "throttle", "once"}
-    headers = [(b"x-should-retry", b"true" if retryable else b"false")]
-    wait = error.retry_after
-    if wait is None and error.status == 429:
-        wait = 1.0
-    if wait is not None:
-        headers.append((b"retry-after", str(max(1, int(wait + 0.999))).encode()))
-    if error.upstream_id:
-        headers.append((b"x-amzn-requestid", _header(error.upstream_id)))
-    return headers
+        client.headers.append((_NOTES, header_value(",".join(record.notes))))
 
 
 def _tell_where(client: Client, answer: Answer) -> None:
@@ -340,21 +361,11 @@ def _tell_where(client: Client, answer: Answer) -> None:
         b"x-amzn-requestid": answer.upstream_id,
     }
     client.headers[:] = [header for header in client.headers if header[0] not in told]
-    client.headers += [(name, _header(text)) for name, text in told.items() if text]
-
-
-def unforeseen() -> ProxyError:
-    """What a client is told of a fault of ours."""
-    return ProxyError(500, "The proxy failed; its log has the reason.", code="internal_error")
+    client.headers += [(name, header_value(text)) for name, text in told.items() if text]
 
 
 def new_request_id() -> str:
     return f"req_{uuid.uuid4().hex}"
-
-
-def _header(text: str) -> bytes:
-    """``text`` as a header value that cannot end its line."""
-    return re.sub(r"[^\x20-\x7e]", "?", text)[:4000].encode()
 
 
 def _own_deadline(headers: Mapping[str, str]) -> float:

@@ -7,16 +7,22 @@ waited for.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proxy.access.tenant import Tenant
 from proxy.bedrock.client_keys import ClientKeys
 from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.learned import Learned
+from proxy.catalog.names import no_model
 from proxy.catalog.resolve import KINDS, Catalog, ListKind
 from proxy.endpoints.body import headers_of
+from proxy.endpoints.borders import names_of
 from proxy.errors import invalid
+
+_UNKNOWN: Final = "it is none of the models that this API key may use"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Entry = Mapping[str, object]
@@ -43,7 +49,9 @@ def list_models(catalog_for: CatalogFor, render: Callable[[Iterable[Entry]], byt
 
     async def endpoint(request: Request) -> Response:
         catalog = await catalog_for(request)
-        return Response(render(catalog.list(_kind(request))), media_type="application/json")
+        tenant: Tenant = request.scope["state"]["tenant"]
+        entries = [one for one in catalog.list(_kind(request)) if _shown_to(tenant, one)]
+        return Response(render(entries), media_type="application/json")
 
     return endpoint
 
@@ -52,20 +60,27 @@ def one_model(
     catalog_for: CatalogFor, render: Callable[[Entry], bytes], learned: Learned
 ) -> Endpoint:
     """The endpoint of one entry, with what refusals have taught about that model. Raises
-    ``ProxyError`` 404 that names the nearest ids."""
+    ``ProxyError`` 404: names the nearest ids, or nothing but that this key has no such model."""
 
     async def endpoint(request: Request) -> Response:
         catalog = await catalog_for(request)
+        tenant: Tenant = request.scope["state"]["tenant"]
         asked = request.path_params["model"]
         entry = catalog.find(asked)
         if entry is None:
-            raise catalog.not_found(asked)
+            raise no_model(asked, _UNKNOWN) if tenant.models else catalog.not_found(asked)
         model = catalog.resolve(asked)
+        if not tenant.may_use(*names_of(model)):
+            raise no_model(asked, _UNKNOWN)
         lessons = learned.shown(model.id, model.region)
         shown = entry if lessons is None else {**entry, "learned": lessons}
         return Response(render(shown), media_type="application/json")
 
     return endpoint
+
+
+def _shown_to(tenant: Tenant, entry: Entry) -> bool:
+    return tenant.may_use(str(entry["id"]), str(entry.get("foundation") or ""))
 
 
 def _kind(request: Request) -> ListKind:

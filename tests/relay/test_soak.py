@@ -75,7 +75,7 @@ class Load:
             reader, writer = await asyncio.open_connection(self._host, self._port)
             body = orjson.dumps(question(stream=number % 3 > 0))
             writer.write(
-                b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
                 b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
                 % (len(body), body)
             )
