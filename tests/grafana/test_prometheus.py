@@ -86,11 +86,15 @@ def brief() -> Iterator[Brief]:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Prometheus]]:
     """A proxy after some seconds of load, and the Prometheus that watched it."""
-    with Simulator(pace=0.004) as simulator, proxied(simulator) as proxy, brief() as other:
+    with (
+        Simulator(pace=0.004) as simulator,
+        proxied(simulator) as (proxy, elsewhere),
+        brief() as other,
+    ):
         target = proxy.url.removeprefix("http://")
         folder = tmp_path_factory.mktemp("prometheus")
         with scraping(folder, target, other.address) as prometheus:
-            load = Load(proxy, simulator)
+            load = Load(proxy, simulator, elsewhere)
             wait_until(lambda: len(prometheus.values("up == 1")) == 2, within=10)
             other.end()
             ends = time.monotonic() + 30

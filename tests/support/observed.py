@@ -81,9 +81,9 @@ def panels(board: Mapping[str, Any]) -> list[Any]:
 
 
 @contextlib.contextmanager
-def proxied(simulator: Simulator, **settings: object) -> Iterator[Running]:
+def proxied(simulator: Simulator, **settings: object) -> Iterator[tuple[Running, Simulator]]:
     """The proxy as it is watched: with a key, a ceiling that can be reached, a price, and another
-    region to go to."""
+    region to go to; and that region."""
     keys = {"access_key": simulator.access_key, "secret_key": simulator.secret_key}
     with Simulator(region="us-west-2", pace=0.004, **keys) as elsewhere:
         chosen = {
@@ -95,7 +95,7 @@ def proxied(simulator: Simulator, **settings: object) -> Iterator[Running]:
             simulator.url, settings=chosen, environment={"BEDROCK_PROXY_API_KEY": KEY},
             mode="simulator", **keys,
         ) as running:  # fmt: skip
-            yield running
+            yield running, elsewhere
 
 
 @contextlib.contextmanager
@@ -146,8 +146,9 @@ def _up(url: str) -> bool:
 class Load:
     """Requests of many kinds against a proxy, each kind a method; ``wave`` sends all of them."""
 
-    def __init__(self, proxy: Running, simulator: Simulator) -> None:
+    def __init__(self, proxy: Running, simulator: Simulator, elsewhere: Simulator) -> None:
         self._simulator = simulator
+        self._elsewhere = elsewhere
         self._http = httpx.Client(
             base_url=proxy.url, headers={"authorization": f"Bearer {KEY}"}, timeout=20,
             limits=httpx.Limits(max_connections=40),
@@ -200,10 +201,12 @@ class Load:
     def misfortunes(self) -> None:
         """Bedrock throttles, fails before and inside a stream, refuses, and is silent."""
         script = self._simulator.script
-        script(Fault("throttle", times=1, model="nova"))
-        self.ask(NOVA)  # made again
-        script(Fault("throttle", times=4, model="nova"))
-        self.ask(NOVA)  # and somewhere else
+        for region in (self._simulator, self._elsewhere):
+            region.script(Fault("throttle", times=8, model="nova"))
+        with ThreadPoolExecutor(6) as pool:  # made again, then somewhere else, then given up
+            list(pool.map(lambda _: self.ask(NOVA), range(6)))
+        for region in (self._simulator, self._elsewhere):
+            region.state.faults.clear()
         refusal = "temperature is deprecated for this model."
         script(Fault("error", error="ValidationException", message=refusal, model="llama"))
         self.ask(LLAMA, temperature=0.5)  # repaired; and from then on known
@@ -256,10 +259,10 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         Simulator(pace=0.03) as simulator,
-        proxied(simulator, max_streams=40) as proxy,
+        proxied(simulator, max_streams=40) as (proxy, elsewhere),
         scraping(Path(folder), proxy.url.removeprefix("http://")) as prometheus,
     ):
-        load = Load(proxy, simulator)
+        load = Load(proxy, simulator, elsewhere)
         sys.stdout.write(f"{prometheus.url}\n")
         sys.stdout.flush()
         tide(load, simulator, seconds)
