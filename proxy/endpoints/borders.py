@@ -106,6 +106,21 @@ def names_of(model: Model) -> tuple[str, ...]:
     return (written, model.id, model.foundation)
 
 
+def within(tenant: Tenant, model: Model) -> Model:
+    """``model`` without those of its fail-over ids that the tenant may not use: a key for ``us.*``
+    does not reach another geography because ours is busy."""
+    if not tenant.models or not model.elsewhere:
+        return model
+    written = names_of(model)[0]
+    alias = written if written != model.id else ""
+    kept = {
+        region: called
+        for region, called in model.elsewhere.items()
+        if tenant.may_use(alias, called, model.foundation)
+    }
+    return replace(model, elsewhere=MappingProxyType(kept))
+
+
 @contextmanager
 def settling(lease: Lease, record: Record) -> Iterator[None]:
     """Book what the answer made within has used. One that broke off has used up what was reserved:

@@ -22,7 +22,7 @@ from proxy.catalog.model import Model
 from proxy.converse.masking import mask
 from proxy.dialect import Collector, Dialect, Encoder, Request, Stamp
 from proxy.endpoints.body import headers_of, judge_head, read_body
-from proxy.endpoints.borders import Borders, settling
+from proxy.endpoints.borders import Borders, settling, within
 from proxy.endpoints.faults import error_headers, header_value, unforeseen
 from proxy.endpoints.gate import Gate
 from proxy.endpoints.question import OFF_LOOP, Desk, Question, price_of
@@ -183,7 +183,7 @@ class Generate:
         record.price = price_of(model)
         self._shop.metrics.begin(record)
         self._shop.borders.check_model(asked.tenant, model)
-        return model
+        return within(asked.tenant, model)
 
     async def _resolved(self, name: str, caller: Caller | None) -> Model:
         """By the catalog of everybody, or of the client whose key it is."""
