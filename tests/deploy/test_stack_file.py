@@ -5,6 +5,7 @@ moto knows no secrets, scaling policies or egress rules of CloudFormation: those
 botocore's own service models, which is what the API checks first.
 """
 
+import ast
 import json
 import os
 import socket
@@ -261,7 +262,8 @@ def test_the_stack_is_created_and_deleted(moto: str) -> None:
     roles = client("iam")
     role = next(one for one in made if one["LogicalResourceId"] == "TaskRole")
     policy = roles.get_role_policy(RoleName=role["PhysicalResourceId"], PolicyName="bedrock")
-    invoke = policy["PolicyDocument"]["Statement"][0]
+    document = ast.literal_eval(policy["PolicyDocument"])  # moto's way of writing it
+    invoke = document["Statement"][0]
     assert invoke["Resource"] == [
         "arn:aws:bedrock:*::foundation-model/*",
         f"arn:aws:bedrock:*:{ACCOUNT}:inference-profile/*",
