@@ -52,7 +52,7 @@ mv "$home/venv.new" "$home/venv"
 sed -i "1s|^#!.*|#!${home#"$destination"}/venv/bin/python3|" "$home/venv/bin/bedrock-openai-proxy"
 rm -rf "$home/venv.old"
 
-install -d -m 0700 "$settings"
+install -d -m 0755 "$settings"
 if [ ! -e "$settings/proxy.env" ]; then
     key=$(python3 -c 'import secrets; print(secrets.token_hex(32))')
     (umask 077 && cat deploy/systemd/proxy.env >"$settings/proxy.env")
