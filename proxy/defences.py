@@ -119,7 +119,7 @@ def open_defences(
     if place is None:
         network, keys = None, _keys(settings, metrics, None)
     else:
-        url = _secret_url(place, account, aws)
+        url = secret_url(place, account.region, aws)
         network = engine or open_engines(loaded.environment, httpx.URL(url).host).fresh
         fetch = _fetching(place, url, _signing(place, account, network))
         keys = _keys(settings, metrics, fetch)
@@ -185,11 +185,15 @@ def _place(settings: Settings) -> SecretPlace | None:
         raise SettingsError(f"keys: {fault}") from None
 
 
-def _secret_url(place: SecretPlace, account: Account, aws: AwsConfig) -> str:
+def secret_url(place: SecretPlace, own: str, aws: AwsConfig) -> str:
+    """Where the place is asked; ``own`` is our region. Secrets Manager has no second name for
+    dual-stack, and SSM in GovCloud none for FIPS. Raises ``SettingsError``."""
+    region = place.region or own
+    dual = aws.dualstack and place.service == "ssm"
+    fips = aws.fips and (dual or place.service != "ssm" or "us-gov" not in region)
+    configured = aws.endpoints.get(place.service)
     try:
-        region = place.region or account.region
-        base = aws.endpoints.get(place.service)
-        return (base or endpoint(place.service, region, aws.fips, aws.dualstack)) + "/"
+        return (configured or endpoint(place.service, region, fips, dual)) + "/"
     except ValueError as fault:
         raise SettingsError(f"keys: {fault}") from None
 

@@ -134,7 +134,11 @@ def test_an_idle_server_leaves_at_once(upstream: RawUpstream) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "declared"),
-    [(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n", None), (b"", None), (b"{", 100)],
+    [
+        (b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n", None),
+        (b"", None),
+        (b"{", 100),
+    ],
 )
 def test_slow_senders_are_not_waited_for(
     upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch, sent: bytes, declared: int | None
@@ -144,8 +148,8 @@ def test_slow_senders_are_not_waited_for(
     with serving(upstream.url) as proxy, connect(proxy) as client:
         if declared:
             client.sendall(
-                b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n"
-                % declared
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+                b"content-length: %d\r\n\r\n" % declared
             )
         client.sendall(sent)
         began = time.monotonic()
@@ -207,7 +211,8 @@ def test_a_declared_length_is_judged_before_the_body(
     settings: dict[str, object] = {"max_body_mb": 0.01} | ({"api_key": key} if key else {})
     with serving(upstream.url, settings=settings) as proxy, connect(proxy) as client:
         client.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10000000000\r\n\r\n"
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+            b"content-length: 10000000000\r\n\r\n"
         )
         answer = read_all(client).lower()
         assert answer.startswith(b"http/1.1 401 " if key else b"http/1.1 413 ")

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from proxy.bedrock.chain import Profile, open_session
 
 Service = Literal["bedrock-runtime", "bedrock", "secretsmanager", "ssm"]
-"""The last two hold keys of ours; their endpoints follow the same rules."""
+"""The last two may hold our clients' keys."""
+SERVICES: Final[tuple[Service, ...]] = ("bedrock-runtime", "bedrock", "secretsmanager", "ssm")
 
 DEFAULT_REGION: Final = "us-east-1"
 
@@ -166,8 +167,8 @@ def _configured_endpoints(
 
     if _flag(environment, scoped, "ignore_configured_endpoint_urls"):
         return {}
-    found = {}
-    for service in ("bedrock-runtime", "bedrock"):
+    found: dict[str, str] = {}
+    for service in SERVICES:
         url = ConfiguredEndpointProvider(
             full_config=session.full_config,
             scoped_config=scoped,

@@ -9,7 +9,8 @@ import click
 from proxy import __version__
 
 _COMMANDS: Final = (
-    "demo", "serve", "chat", "models", "explain", "doctor", "config", "completion", "version",
+    "demo", "serve", "chat", "models", "explain", "doctor", "config", "keys", "completion",
+    "version",
 )  # fmt: skip
 
 

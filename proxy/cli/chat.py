@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -116,6 +116,7 @@ def _open(
     if url:
         return over_http(url, settings.api_key)
     logs.configure("error", settings.log_format)
+    loaded = replace(loaded, settings=replace(settings, keys=None))  # nobody else asks here
     if demo:
         body["model"] = body["model"] or MODEL
         simulator = stack.enter_context(Simulator(pace=0.03))

@@ -5,13 +5,14 @@ with the fix when there is no source of AWS credentials at all. A source that is
 no reason: then it starts, says so on ``/readyz``, and keeps trying.
 """
 
-import ipaddress
 import socket
 from pathlib import Path
 from typing import Any
 
 import click
 
+from proxy.access.key_sources import check_file, secret_place
+from proxy.access.keyfile import KeysError
 from proxy.app import remembering
 from proxy.bedrock.regions import AwsConfig, endpoint, read_config
 from proxy.bedrock.sources import Source, detect
@@ -20,6 +21,7 @@ from proxy.cli.run import run
 from proxy.cli.single_key import with_key
 from proxy.cli.sockets import Inherited
 from proxy.cli.workers import supervise
+from proxy.defences import is_loopback, limits_told
 from proxy.likeness import LIKENESS_VARIABLES
 from proxy.parts import runtime_region
 from proxy.settings import Loaded, Settings, SettingsError
@@ -53,15 +55,20 @@ def command(
     aws, source = look_around(loaded)
     loaded = with_key(loaded, aws)
     settings = loaded.settings
+    refuse_broken_keys(settings)
     inherited = _inherited(fd, metrics_fd, line_fd)
     if settings.workers > 1 and inherited is None:
         refuse_forgetful(settings)
+        if told := limits_told(settings):
+            click.echo(told, err=True)
         supervise(settings)
         return
     if inherited is None:
         _tell_likeness(loaded)
         region, origin = runtime_region(settings, loaded.environment, aws)
         click.echo(f"region {region} (from {origin}); credentials: {source.detail}", err=True)
+        if told := limits_told(settings):
+            click.echo(told, err=True)
     run(loaded, aws, source_is_certain=source.certain, inherited=inherited, on_absent=_NO_SOURCE)
 
 
@@ -104,8 +111,8 @@ def look_around(loaded: Loaded) -> tuple[AwsConfig, Source]:
 
 def refuse_open_door(settings: Settings) -> None:
     """No key is fine for ourselves, and for nobody else unless it is said aloud."""
-    guarded = settings.api_key is not None or settings.client_keys
-    if guarded or settings.no_auth or _is_loopback(settings.host):
+    guarded = settings.api_key is not None or settings.keys is not None or settings.client_keys
+    if guarded or settings.no_auth or is_loopback(settings.host):
         return
     raise stop(
         f"{settings.host} can be reached by others, and no API key is set.\n\n"
@@ -122,10 +129,12 @@ def refuse_forgetful(settings: Settings) -> None:
         raise stop(str(fault)) from None
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def refuse_broken_keys(settings: Settings) -> None:
+    """A keys file is read before anything starts; keys in AWS when it can be asked."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        if settings.keys is not None and secret_place(settings.keys) is None:
+            check_file(Path(settings.keys))
+    except KeysError as fault:
+        raise stop(
+            f"{fault}\n\n  bedrock-openai-proxy keys create NAME  # makes the file"
+        ) from None

@@ -106,14 +106,25 @@ def test_profile_services_section_beats_the_profile(environment) -> None:
     assert read.endpoints == {
         "bedrock-runtime": "https://profile-runtime.example",
         "bedrock": "https://profile.example/base",
+        "secretsmanager": "https://profile.example/base",
+        "ssm": "https://profile.example/base",
     }
 
 
 def test_environment_beats_the_profile(environment) -> None:
     """The global variable beats even the profile's entry for the service (AWS's own order)."""
-    told = {"AWS_ENDPOINT_URL": "https://all.example", "AWS_ENDPOINT_URL_BEDROCK": "http://c:9/"}
+    told = {
+        "AWS_ENDPOINT_URL": "https://all.example",
+        "AWS_ENDPOINT_URL_BEDROCK": "http://c:9/",
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://c:8/",
+    }
     read = regions.read_config(environment | told)
-    assert read.endpoints == {"bedrock-runtime": "https://all.example", "bedrock": "http://c:9"}
+    assert read.endpoints == {
+        "bedrock-runtime": "https://all.example",
+        "bedrock": "http://c:9",
+        "secretsmanager": "http://c:8",
+        "ssm": "https://all.example",
+    }
 
 
 def test_configured_endpoints_can_be_ignored(environment) -> None:

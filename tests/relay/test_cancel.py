@@ -42,7 +42,8 @@ def send_question(proxy: Running | str, *, stream: bool = True) -> socket.socket
     client = socket.create_connection((parts.hostname, parts.port))
     body = orjson.dumps(question(stream=stream))
     client.sendall(
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+        b"content-type: application/json\r\n"
         b"content-length: %d\r\n\r\n%b" % (len(body), body)
     )
     return client
@@ -120,7 +121,8 @@ def test_leaving_with_half_a_body_sent(proxy: Running, upstream: RawUpstream) ->
     parts = urlsplit(proxy.url)
     client = socket.create_connection((parts.hostname, parts.port))
     client.sendall(
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+        b"content-type: application/json\r\n"
         b'content-length: 500\r\n\r\n{"mod'
     )
     time.sleep(0.1)
