@@ -177,3 +177,6 @@ class Model:
     """What a listing shows beside the id (name, modalities, lifecycle, …)."""
     elsewhere: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """What to call in the fail-over regions that have it."""
+    known_as: str = ""
+    """``name``, where the operator or a listing gave it; "" for what the client has made up
+    (route words, a name that the default model stands in for). Permissions rest on it."""

@@ -94,6 +94,7 @@ class Catalog:
             region=region or self._arn_region(call) or entry.region,
             elsewhere=self._elsewhere(call, entry),
             details=self._view(name or entry.id, entry),
+            known_as=name if name in self.options.aliases or name in self.entries else "",
         )
 
     def needs_lookup(self, name: str) -> str | None:

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from proxy.access.quota import Demand, Lease, Limiter, LimitExceeded
 from proxy.access.tenant import Allowance, Tenant
 from proxy.catalog.model import Model
-from proxy.catalog.names import strip_route
 from proxy.dialect import Dialect, Linked, Options, Request
 from proxy.endpoints.gate import Gate
 from proxy.endpoints.question import price_of
@@ -100,10 +99,9 @@ class Borders:
 
 
 def names_of(model: Model) -> tuple[str, ...]:
-    """What allowlists are held against. The name that the client wrote counts where it is the whole
-    name, and not behind route words: those are dropped, so anybody can write them."""
-    written = model.name if strip_route(model.name)[0] == model.name else ""
-    return (written, model.id, model.foundation)
+    """What allowlists are held against: what is called, and the operator's own name for it. What a
+    client has made up (route words, another ``gpt-*``) does not count: anybody can write it."""
+    return (model.known_as, model.id, model.foundation)
 
 
 def within(tenant: Tenant, model: Model) -> Model:
@@ -111,8 +109,7 @@ def within(tenant: Tenant, model: Model) -> Model:
     does not reach another geography because ours is busy."""
     if not tenant.models or not model.elsewhere:
         return model
-    written = names_of(model)[0]
-    alias = written if written != model.id else ""
+    alias = model.known_as if model.known_as != model.id else ""
     kept = {
         region: called
         for region, called in model.elsewhere.items()
