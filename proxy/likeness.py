@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-_KEY_SETTINGS: Final = frozenset({"api_key", "api_key_secret"})
-"""Two ways to say one thing: where ours says either, the old one is not read."""
+_KEY_SETTINGS: Final = frozenset({"api_key", "api_key_secret", "keys", "client_keys"})
+"""Ways to say one thing: where ours says any, the old ones are not read."""
 
 
 class StandIn(NamedTuple):
@@ -69,6 +69,7 @@ LIKENESSES: Final[Mapping[str, tuple[Row, ...]]] = MappingProxyType(
             Row("DEBUG", "log_level", _switch("debug", None)),
             Row("API_ROUTE_PREFIX", "route_prefix"),
             Row("AWS_REGION", "region", default="us-west-2"),
+            Row("ALLOWED_ORIGINS", "cors_origins", default="*"),
             Row("PORT", "port", default="8080"),
             Row("", "host", default="0.0.0.0"),
             Row("", "reasoning_as", default="tags"),

@@ -352,7 +352,7 @@ def _flatten(tree: Mapping[str, object], above: str) -> list[tuple[str, object]]
 
 def _check_together(values: Mapping[str, Any]) -> None:
     """What excludes each other. Raises ``SettingsError``."""
-    for name in ("api_key", "keys"):
+    for name in ("api_key", "api_key_secret", "keys"):
         if values.get("client_keys") and values.get(name):
             raise SettingsError(
                 f"client_keys and {name} exclude each other: a client has one key to send; "

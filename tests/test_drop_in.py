@@ -113,7 +113,7 @@ def test_the_start_up_line_says_what_was_read(gateway: tuple[str, str]) -> None:
     said = gateway[1]
     assert "like bedrock-access-gateway: read API_KEY, AWS_REGION, DEFAULT_MODEL" in said
     assert "PORT" in said
-    assert "its defaults for default_embedding_model, host, reasoning_as" in said
+    assert "its defaults for cors_origins, default_embedding_model, host, reasoning_as" in said
     assert KEY not in said
 
 
@@ -127,6 +127,12 @@ def test_other_doors_need_it(gateway: tuple[str, str], headers: dict[str, str]) 
     answer = httpx.get(f"{gateway[0]}/api/v1/models", headers=headers)
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_a_page_of_any_origin_may_call(gateway: tuple[str, str]) -> None:
+    headers = {"origin": "https://ui.example.com", "access-control-request-method": "POST"}
+    asked = httpx.options(f"{gateway[0]}/api/v1/chat/completions", headers=headers)
+    assert asked.headers["access-control-allow-origin"] in ("*", "https://ui.example.com")
 
 
 # ---- its documented calls -----------------------------------------------------------------------
@@ -409,6 +415,10 @@ def test_what_our_own_variables_and_flags_say_wins() -> None:
     assert (settings.port, settings.reasoning_as) == (2, "reasoning_content")
     assert (settings.default_model, loaded.origins["default_model"]) == ("old", "DEFAULT_MODEL")
     assert loaded.origins["host"] == f"like {GATEWAY}"
+    many = load({}, None, {**variables, "BEDROCK_PROXY_API_KEY": "", "BEDROCK_PROXY_KEYS": "k"}
+                if False else {"BEDROCK_PROXY_LIKE": GATEWAY, "API_KEY": "old",
+                               "BEDROCK_PROXY_KEYS": "keys.toml"})  # fmt: skip
+    assert (many.settings.api_key, many.settings.keys) == (None, "keys.toml")
 
 
 def test_an_empty_variable_is_an_unset_one() -> None:

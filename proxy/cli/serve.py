@@ -57,6 +57,8 @@ def command(
     settings = loaded.settings
     refuse_broken_keys(settings)
     inherited = _inherited(fd, metrics_fd, line_fd)
+    if inherited is None:
+        _tell_likeness(loaded)
     if settings.workers > 1 and inherited is None:
         refuse_forgetful(settings)
         if told := limits_told(settings):
@@ -64,7 +66,6 @@ def command(
         supervise(settings)
         return
     if inherited is None:
-        _tell_likeness(loaded)
         region, origin = runtime_region(settings, loaded.environment, aws)
         click.echo(f"region {region} (from {origin}); credentials: {source.detail}", err=True)
         if told := limits_told(settings):
