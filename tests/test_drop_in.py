@@ -415,9 +415,8 @@ def test_what_our_own_variables_and_flags_say_wins() -> None:
     assert (settings.port, settings.reasoning_as) == (2, "reasoning_content")
     assert (settings.default_model, loaded.origins["default_model"]) == ("old", "DEFAULT_MODEL")
     assert loaded.origins["host"] == f"like {GATEWAY}"
-    many = load({}, None, {**variables, "BEDROCK_PROXY_API_KEY": "", "BEDROCK_PROXY_KEYS": "k"}
-                if False else {"BEDROCK_PROXY_LIKE": GATEWAY, "API_KEY": "old",
-                               "BEDROCK_PROXY_KEYS": "keys.toml"})  # fmt: skip
+    keys = {"BEDROCK_PROXY_KEYS": "keys.toml", "API_KEY": "old"}
+    many = load({"like": GATEWAY}, None, keys)
     assert (many.settings.api_key, many.settings.keys) == (None, "keys.toml")
 
 
