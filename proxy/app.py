@@ -30,6 +30,7 @@ from proxy.dialect import Dialect, Options
 from proxy.endpoints.borders import Borders
 from proxy.endpoints.explain import explaining
 from proxy.endpoints.faults import fault_handlers
+from proxy.endpoints.front import Front
 from proxy.endpoints.gate import Gate
 from proxy.endpoints.generate import Generate, Shop
 from proxy.endpoints.models import each_ones, everyones, list_models, one_model
@@ -120,9 +121,10 @@ def build(
     beside = settings.metrics_port is not None
     # Where any key is let in to be judged by AWS, none of them opens the figures.
     hidden = beside or (settings.client_keys and not settings.metrics_public)
+    routes = _routes(shop, account, prefixes)
     app = Starlette(
         routes=[
-            *_routes(shop, account, prefixes),
+            *routes,
             *(_explain_routes(shop, account, prefixes) if settings.explain else ()),
             *health,
             *(() if hidden else figures),
@@ -131,7 +133,7 @@ def build(
         lifespan=_lifespan(account, shop, defences, LoopLag(metrics.loop_lag.observe)),
     )
     app.router.redirect_slashes = False
-    asgi = defences.around(app, metrics, error_body)
+    asgi = defences.around(Front(app, routes), metrics, error_body)
     side = Starlette(routes=[*health, *figures]) if beside else None
     return House(asgi, gate, metrics, account, settings, shop, defences, side)
 

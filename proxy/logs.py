@@ -112,7 +112,9 @@ def request_line(record: Record, asked: str, called: str) -> None:
         "notes": list(record.notes),
         "retries": record.retries,
     }
-    logger.log(level, "request", extra={"fields": fields})
+    # As ``logger.log`` does it, but for its search of the stack for who called.
+    extra = {"fields": fields}
+    logger.handle(logger.makeRecord(NAME, level, __file__, 0, "request", (), None, extra=extra))
 
 
 def _text(value: object) -> str:

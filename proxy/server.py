@@ -197,6 +197,7 @@ def configure(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here is decided by who the peer says it is
         backlog=2048,
         timeout_keep_alive=int(idle_timeout),
         # The drain ends every answer by itself; this is only the net below it.

@@ -5,13 +5,15 @@ Starlette's own 404 and 405, a ``ProxyError`` of a listing, and whatever nobody 
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.errors import ProxyError, invalid
+
+_UNFIT: Final = re.compile(r"[^\x20-\x7e]")
 
 
 def fault_handlers(render: Callable[[ProxyError], bytes]) -> dict[Any, Any]:
@@ -64,4 +66,4 @@ def unforeseen() -> ProxyError:
 
 def header_value(text: str) -> bytes:
     """``text`` as a header value that cannot end its line."""
-    return re.sub(r"[^\x20-\x7e]", "?", text)[:4000].encode()
+    return _UNFIT.sub("?", text)[:4000].encode()

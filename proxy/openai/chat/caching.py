@@ -12,6 +12,7 @@ tokens); recorded requests for the place before a trailing document or video.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
 from proxy.catalog.model import Traits
@@ -25,6 +26,14 @@ Block = dict[str, Json]
 
 _HOUR: Final = frozenset({"1h", "30m", "12h", "24h"})
 _MINUTES: Final = frozenset({"5m", "in_memory"})
+_MARKS: Final = MappingProxyType(
+    {
+        "cache_control": ("type", ("ephemeral", None)),
+        "prompt_cache_breakpoint": ("mode", ("explicit", None)),
+        "cachePoint": ("type", ("default", None)),
+    }
+)
+"""A mark's key in an object: the member that tells its kind, and what that may be."""
 _MEDIA: Final = ("document", "video")
 _CHARACTERS_PER_TOKEN: Final = 4
 _MEDIA_TOKENS: Final = 1_000
@@ -44,7 +53,9 @@ def cache_mark(obj: Mapping[str, Json], path: str) -> Block | None:
     ``path`` is the object's. Any lifetime above five minutes becomes an hour, the only longer one
     Bedrock has. Raises ``ProxyError`` 400 naming a malformed mark.
     """
-    for key in ("cache_control", "prompt_cache_breakpoint", "cachePoint"):
+    if _MARKS.keys().isdisjoint(obj):
+        return None
+    for key in _MARKS:
         mark = obj.get(key)
         if mark is None:
             continue
@@ -73,6 +84,8 @@ def legalise(
     last client message end, which may be in one turn. An agent's passing context message at the end
     is gone on the next call, so a point only behind it would never be read.
     """
+    if not automatic and not _is_marked(body):
+        return
     _lift(body)
     places = _places(body)
     kept = [place for place in places if place.where in traits.cache_places]
@@ -90,11 +103,7 @@ def legalise(
 
 
 def _check_kind(key: str, mark: Mapping[str, Json], where: str) -> None:
-    member, known = {
-        "cache_control": ("type", ("ephemeral", None)),
-        "prompt_cache_breakpoint": ("mode", ("explicit", None)),
-        "cachePoint": ("type", ("default", None)),
-    }[key]
+    member, known = _MARKS[key]
     if mark.get(member) not in known:
         raise invalid(f"{key}.{member} must be {known[0]!r}.", f"{where}.{member}")
 
@@ -126,6 +135,19 @@ def _lift(body: ConverseRequest) -> None:
                 block["toolResult"]["content"] = [one for one in inner if one not in points]
                 content.append(points[-1])
         message["content"][:] = content
+
+
+def _is_marked(body: ConverseRequest) -> bool:
+    """Whether there is a point anywhere, be it inside a tool result."""
+    for place in _places(body):
+        for block in place.blocks:
+            if "cachePoint" in block:
+                return True
+            if "toolResult" in block:
+                inner = block["toolResult"].get("content", ())
+                if any("cachePoint" in one for one in inner):
+                    return True
+    return False
 
 
 def _places(body: ConverseRequest) -> list[_Place]:

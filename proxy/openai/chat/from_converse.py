@@ -43,7 +43,7 @@ class ChatEncoder(Answer):
         self._created: Final = stamp.created
         self._frame: Final = Frame(stamp, index, plan.include_usage)
         self._text: Final = self._frame.slot({"content": HOLE})
-        self._reasoning: Final = self._frame.slot({reasoning_field(plan): HOLE})
+        self._reasoning: Slot | None = None
         self._tagging: Final = plan.reasoning_as == "tags"
         self._tagged = False  # text is between think tags
         self._arguments: list[Slot] = []
@@ -103,6 +103,8 @@ class ChatEncoder(Answer):
             return
         if not self._begun:
             self._begin()
+        if self._reasoning is None:
+            self._reasoning = self._frame.slot({reasoning_field(self.plan): HOLE})
         self._out.append(self._reasoning.fill(text))
 
     def _put_tagged(self, text: str) -> None:

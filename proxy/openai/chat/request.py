@@ -11,7 +11,8 @@ The pieces: ``request_shape`` (the value), ``request_messages``, ``request_tools
 the typed reads are ``openai/request_checks``, which all dialects share.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from proxy.converse.types import Json
@@ -161,20 +162,28 @@ def _user(fields: Mapping[str, Json]) -> str | None:
 
 def _unsupported(fields: Mapping[str, Json]) -> tuple[str, ...]:
     """Known fields that ask for something and are not applied, in a fixed order."""
-    asked = {
-        "seed": read_integer(fields, "seed", -(2**63), 2**63 - 1) is not None,
-        "logit_bias": bool(read_object(fields, "logit_bias")),
-        "top_logprobs": bool(read_integer(fields, "top_logprobs", 0, 20)),
-        "verbosity": read_choice(fields, "verbosity", ("low", "medium", "high"))
-        not in (None, "medium"),
-        "prediction": read_object(fields, "prediction") is not None,
-        "moderation": read_object(fields, "moderation") is not None,
-        "min_p": bool(read_number(fields, "min_p", 0, 1)),
-        "repetition_penalty": read_number(fields, "repetition_penalty", 0, 100) not in (None, 1),
-        "store": bool(read_boolean(fields, "store")),
-        "prompt_cache_key": bool(read_text(fields, "prompt_cache_key", limit=MAX_NAME)),
+    return tuple(name for name, asks in _UNAPPLIED.items() if name in fields and asks(fields))
+
+
+_UNAPPLIED: Final[Mapping[str, Callable[[Mapping[str, Json]], bool]]] = MappingProxyType(
+    {
+        "seed": lambda sent: read_integer(sent, "seed", -(2**63), 2**63 - 1) is not None,
+        "logit_bias": lambda sent: bool(read_object(sent, "logit_bias")),
+        "top_logprobs": lambda sent: bool(read_integer(sent, "top_logprobs", 0, 20)),
+        "verbosity": lambda sent: (
+            read_choice(sent, "verbosity", ("low", "medium", "high")) not in (None, "medium")
+        ),
+        "prediction": lambda sent: read_object(sent, "prediction") is not None,
+        "moderation": lambda sent: read_object(sent, "moderation") is not None,
+        "min_p": lambda sent: bool(read_number(sent, "min_p", 0, 1)),
+        "repetition_penalty": lambda sent: (
+            read_number(sent, "repetition_penalty", 0, 100) not in (None, 1)
+        ),
+        "store": lambda sent: bool(read_boolean(sent, "store")),
+        "prompt_cache_key": lambda sent: bool(read_text(sent, "prompt_cache_key", limit=MAX_NAME)),
     }
-    return tuple(name for name, sent in asked.items() if sent)
+)
+"""What each asks for; a wrong type is a 400 here, too."""
 
 
 def _strict(headers: Mapping[str, str]) -> bool | None:
