@@ -88,6 +88,7 @@ class _OverChat:
             plan=Plan(chats, tuple(prompt if request.echo else "" for prompt in prompts)),
             notes=tuple(dict.fromkeys(note for one in asked for note in (*one.notes, *notes))),
             choices=len(chats),
+            again=None,
             bodies=bodies,
         )
 
@@ -98,22 +99,26 @@ class _OverChat:
 
     def encoder(self, translation: Translation, stamp: Stamp, index: int) -> "_Encoder":
         plan: Plan = translation.plan
-        inner = self._chat.encoder(plan.chats[index], stamp, 0)
+        inner = self._chat.encoder(_chat(translation, index), stamp, 0)
         return _Encoder(inner, StreamView(index, plan.echoes[index]))
 
     def end(self, translation: Translation, stamp: Stamp, usages: Sequence[Usage | None]) -> bytes:
-        plan: Plan = translation.plan
-        return StreamView(0, "").see(self._chat.end(plan.chats[0], stamp, usages))
+        return StreamView(0, "").see(self._chat.end(_chat(translation, 0), stamp, usages))
 
     def collector(self, translation: Translation, stamp: Stamp, index: int) -> Collector:
-        plan: Plan = translation.plan
-        return self._chat.collector(plan.chats[index], stamp, 0)
+        return self._chat.collector(_chat(translation, index), stamp, 0)
 
     def render(
         self, translation: Translation, stamp: Stamp, collectors: Sequence[Collector]
     ) -> bytes:
         plan: Plan = translation.plan
-        return whole(self._chat.render(plan.chats[0], stamp, collectors), plan.echoes)
+        return whole(self._chat.render(_chat(translation, 0), stamp, collectors), plan.echoes)
+
+
+def _chat(translation: Translation, choice: int) -> Translation:
+    """Chat's own translation of a choice, with what the shell has added to ours."""
+    plan: Plan = translation.plan
+    return replace(plan.chats[choice], price=translation.price)
 
 
 class _Encoder:

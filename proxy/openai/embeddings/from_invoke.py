@@ -72,9 +72,10 @@ def render(translation: Translation, stamp: Stamp, collectors: Sequence[Collecto
     """The list of all calls' vectors. ``usage`` is 0 where Bedrock told no count."""
     ours = [one for one in collectors if isinstance(one, EmbeddingsCollector)]
     tokens = sum(one.usage["inputTokens"] for one in ours if one.usage is not None)
-    tail = orjson.dumps(
-        {"model": stamp.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
-    )
+    usage: dict[str, Json] = {"prompt_tokens": tokens, "total_tokens": tokens}
+    if translation.price is not None:
+        usage["cost"] = round(translation.price.get("input", 0.0) * tokens / 1e6, 12)
+    tail = orjson.dumps({"model": stamp.model, "usage": usage})
     data = b",".join(entry for one in ours for entry in one.rendered)
     return b'{"object":"list","data":[' + data + b"]," + tail[1:]
 

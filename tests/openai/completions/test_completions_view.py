@@ -1,6 +1,7 @@
 """Chat's bytes seen as completions: what is shown, what is skipped, what stays on one line."""
 
 import json
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -95,6 +96,21 @@ def test_what_stands_on_a_choice_beyond_openai_s_members_stays() -> None:
             "reasoning_content": "hm", "stop_sequence": "END",
         }
     ]  # fmt: skip
+
+
+def test_a_price_reaches_usage_streamed_or_whole() -> None:
+    body = {"model": "m", "prompt": ["a", "b"], "stream_options": {"include_usage": True}}
+    request = OURS.parse(orjson.dumps(body), {})
+    translation = OURS.translate(request, Model("m", "m", "m", "m", Traits()), Options())
+    assert translation.again is None
+    priced = replace(translation, price={"input": 1e6, "output": 0.0})
+    collectors = [OURS.collector(priced, STAMP, index) for index in range(2)]
+    for one in collectors:
+        one.add(EVENTS)
+    usage = json.loads(OURS.render(priced, STAMP, collectors))["usage"]
+    assert (usage["prompt_tokens"], usage["cost"]) == (6, 6.0)
+    [last] = frames(OURS.end(priced, STAMP, [one.usage for one in collectors]))
+    assert last["usage"]["cost"] == 6.0  # type: ignore[index]
 
 
 @pytest.mark.parametrize("sent", [{}, {"max_tokens": None}])

@@ -8,6 +8,7 @@ import json
 import re
 import struct
 from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,11 @@ def test_batches_are_put_together_in_order() -> None:
         "model": "client-name",
         "usage": {"prompt_tokens": 14, "total_tokens": 14},
     }
+
+
+def test_a_price_reaches_usage() -> None:
+    priced = replace(asked(TITAN), price={"input": 0.02})
+    assert answered(priced, {"embedding": [1.0]}, tokens="1000")["usage"]["cost"] == 0.00002
 
 
 def test_marengo_s_shapes() -> None:
