@@ -34,6 +34,7 @@ from proxy.endpoints.front import Front
 from proxy.endpoints.gate import Gate
 from proxy.endpoints.generate import Generate, Shop
 from proxy.endpoints.models import each_ones, everyones, list_models, one_model
+from proxy.endpoints.openapi import openapi
 from proxy.endpoints.ops import healthz, metrics_page, readyz
 from proxy.endpoints.question import Desk
 from proxy.logs import logger
@@ -122,13 +123,14 @@ def build(
     # Where any key is let in to be judged by AWS, none of them opens the figures.
     hidden = beside or (settings.client_keys and not settings.metrics_public)
     routes = _routes(shop, account, prefixes)
+    served = [
+        *routes,
+        *(_explain_routes(shop, account, prefixes) if settings.explain else ()),
+        *health,
+        *(() if hidden else figures),
+    ]
     app = Starlette(
-        routes=[
-            *routes,
-            *(_explain_routes(shop, account, prefixes) if settings.explain else ()),
-            *health,
-            *(() if hidden else figures),
-        ],
+        routes=[*served, _described(served)],
         exception_handlers=fault_handlers(error_body),
         lifespan=_lifespan(account, shop, defences, LoopLag(metrics.loop_lag.observe)),
     )
@@ -246,6 +248,13 @@ def _operator_routes(
         Route("/readyz", readyz(gate, report), methods=["GET"]),
     )
     return health, (Route("/metrics", metrics_page(page), methods=["GET"]),)
+
+
+def _described(served: Sequence[Route]) -> Route:
+    """The document of what is served."""
+    path = "/openapi.json"
+    paths = {one.path.replace(":path}", "}") for one in served}
+    return Route(path, openapi(__version__, paths | {path}), methods=["GET"])
 
 
 def _options(settings: Settings) -> Options:

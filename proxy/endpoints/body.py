@@ -5,13 +5,16 @@ length over the limit. Such an answer closes the connection, since the body is s
 Source: RFC 9110, 8.4 (content codings) and 15.5.14 to 15.5.16 (413, 415).
 """
 
+import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from proxy.errors import ProxyError, invalid
 from proxy.relay import ClientGone, Receive
 
-_FORMS: Final = ("multipart/", "text/", "application/x-www-form-urlencoded")
+_JSON: Final = re.compile(r"[^/]+/(?:x-)?(?:[^/]+\+)?json")
+"""``application/json`` and its kin. What a web form can send is none of them, so that a page of
+another origin cannot post here without asking first."""
 
 
 def headers_of(scope: MutableMapping[str, Any]) -> dict[str, str]:
@@ -31,7 +34,7 @@ def judge_head(headers: Mapping[str, str], limit: int) -> None:
             status=415,
         )
     kind = headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind.startswith(_FORMS) or (kind and "json" not in kind):
+    if kind and not _JSON.fullmatch(kind):
         raise invalid(
             f"The request body must be application/json, not {kind[:60]!r}.",
             code="unsupported_media_type",
