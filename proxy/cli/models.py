@@ -41,7 +41,8 @@ def list_command(config: Path | None, as_json: bool, **flags: Any) -> None:
         click.echo(f"asking AWS in {house.account.region} …", err=True)
     entries, failed = asyncio.run(_ask(house))
     if as_json:
-        sys.stdout.write(orjson.dumps(orjson.loads(render_list(entries)), option=2).decode() + "\n")
+        listed = orjson.loads(render_list(entries))
+        click.echo(orjson.dumps(listed, option=orjson.OPT_INDENT_2))
     else:
         for line in _table(entries):
             click.echo(line)
