@@ -11,8 +11,8 @@ content nor its length leaks.
 
 import math
 import re
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from secrets import token_hex
 from typing import Any, Final
 
 from proxy.access.keys import KeyStore, invalid_key
@@ -110,4 +110,4 @@ def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode()
-    return f"req_{uuid.uuid4().hex}"
+    return f"req_{token_hex(16)}"

@@ -127,6 +127,11 @@ def body_of(response: httpx.Response) -> AsyncIterator[bytes]:
     return aiter(cast(httpx.AsyncByteStream, response.stream))
 
 
+def is_whole(response: httpx.Response) -> bool:
+    """Whether the body's end is known to be there, read or not. (Our own engine's stream tells.)"""
+    return getattr(response.stream, "complete", False) is True
+
+
 def after_answer(fault: httpx.TransportError) -> ProxyError:
     """The connection broke inside an answer."""
     return ProxyError(

@@ -29,6 +29,7 @@ from proxy.bedrock.transport import (
     after_answer,
     body_of,
     build_request,
+    is_whole,
     read_whole,
 )
 from proxy.converse.exceptions import from_response, protocol_fault
@@ -144,7 +145,8 @@ class Answer:
         """Give the connection back if the answer is at its end, else close it."""
         if self._response is None:
             return
-        if self._stream.ended and self._stream.failure is None and self._chunks is not None:
+        good = self._stream.ended and self._stream.failure is None
+        if good and self._chunks is not None and not is_whole(self._response):
             try:
                 async with asyncio.timeout(0.2):  # the chunked body's end mark, usually there
                     while await anext(self._chunks, b""):

@@ -66,4 +66,6 @@ def unforeseen() -> ProxyError:
 
 def header_value(text: str) -> bytes:
     """``text`` as a header value that cannot end its line."""
-    return _UNFIT.sub("?", text)[:4000].encode()
+    if not (text.isascii() and text.isprintable()):
+        text = _UNFIT.sub("?", text)
+    return text[:4000].encode()

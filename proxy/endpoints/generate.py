@@ -8,10 +8,10 @@ unforeseen exception becomes an honest 500 (or an error inside the stream) inste
 
 import asyncio
 import re
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from secrets import token_hex
 from time import monotonic, time
 from typing import Any, Final, Protocol, TypeVar
 
@@ -106,7 +106,7 @@ class Generate:
             record.ended = monotonic()
             shop.metrics.finish(record)
             asked.trace.end(scope["path"])
-            request_line(record, mask(asked.name), mask(asked.used))
+            request_line(record, _shown(asked.name, record), _shown(asked.used, record))
 
     async def _serve(
         self,
@@ -148,7 +148,7 @@ class Generate:
                 limits = replace(limits, total=min(limits.total, _own_deadline(headers)))
             asked.trace.calling(asked.used)
             exchange = Exchange(client, limits, record, question.keep)
-            stamp = Stamp(uuid.uuid4().hex, int(time()), model.name)
+            stamp = Stamp(token_hex(16), int(time()), model.name)
             with shop.gate.running(exchange), settling(lease, record):
                 await self._answer(exchange, client, record, _Asking(question, stamp))
 
@@ -365,7 +365,12 @@ def _tell_where(client: Client, answer: Answer) -> None:
 
 
 def new_request_id() -> str:
-    return f"req_{uuid.uuid4().hex}"
+    return f"req_{token_hex(16)}"
+
+
+def _shown(name: str, record: Record) -> str:
+    """A model's name as the log may show it; the metrics' label shows no account anyway."""
+    return name if name == record.model else mask(name)
 
 
 def _own_deadline(headers: Mapping[str, str]) -> float:
