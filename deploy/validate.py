@@ -11,6 +11,7 @@ Exit 0: nothing failed. 1: something did, its output is below the table.
 """
 
 import argparse
+import fcntl
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -100,7 +102,7 @@ class Toolbox:
             return found
         place = self._folder / re.sub(r"[^a-z0-9.-]+", "-", PINS[name])
         program = place / "bin" / name
-        with self._making:
+        with self._alone():
             if not program.exists():
                 self._make(place, PINS[name])
         return str(program)
@@ -108,14 +110,23 @@ class Toolbox:
     def node(self) -> Path:
         """A folder in which node finds ``NODE_PACKAGES``."""
         folder = self._folder / "node"
-        if not (folder / "node_modules" / "yaml").exists():
-            npm = self.path("npm")
-            folder.mkdir(parents=True, exist_ok=True)
-            _installed(
-                [npm, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts",
-                 "--prefix", str(folder), *NODE_PACKAGES]
-            )  # fmt: skip
+        npm = self.path("npm")
+        with self._alone():
+            if not (folder / "node_modules" / "yaml").exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                _installed(
+                    [npm, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts",
+                     "--prefix", str(folder), *NODE_PACKAGES]
+                )  # fmt: skip
         return folder
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One installation at a time, of all threads and processes that share the folder."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._making, (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _make(self, place: Path, requirement: str) -> None:
         uv = self._uv()
