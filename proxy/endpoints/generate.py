@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 from proxy.access.tenant import ANYONE, Tenant
 from proxy.bedrock.client_keys import Caller, ClientKeys
 from proxy.bedrock.upstream import Answer, Call, Ration, Upstream
+from proxy.catalog.families import foundation_of
 from proxy.catalog.model import Model
 from proxy.converse.masking import mask
 from proxy.dialect import Collector, Dialect, Encoder, Request, Stamp
@@ -96,7 +97,7 @@ class Generate:
             gone(record)
         except ProxyError as error:
             if error.code == "model_not_found":
-                self._suggest(error, asked.name)
+                self._suggest(error, asked)
             await self._fail(client, record, error)
         except Exception:  # noqa: BLE001  # the outer edge: the client is told, the log has it
             logger.exception("unforeseen", extra={"fields": {"request_id": request_id}})
@@ -273,9 +274,10 @@ class Generate:
 
         return opener
 
-    def _suggest(self, error: ProxyError, name: str) -> None:
-        """A 404 that comes from Bedrock names what was probably meant."""
-        near = self._shop.nearest(name) if error.upstream_id else ()
+    def _suggest(self, error: ProxyError, asked: "_Asked") -> None:
+        """A 404 that comes from Bedrock names what was probably meant, of what this key may use."""
+        found = self._shop.nearest(asked.name) if error.upstream_id else ()
+        near = [name for name in found if asked.tenant.may_use(name, foundation_of(name))]
         if near:
             error.param = error.param or "model"
             error.message += f" Did you mean {' or '.join(near)}?"
