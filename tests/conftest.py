@@ -1,5 +1,7 @@
 """Options and profiles that every room's tests share."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -25,3 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def anyio_backend() -> str:
     """The house runs on asyncio; its async tests do too."""
     return "asyncio"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Files side by side on all cores; but what measures times wants the machine to itself."""
+    if config.option.markexpr.strip() in {"long", "clients"}:
+        config.option.dist = "no"
+        return 0
+    return os.cpu_count() or 1

@@ -152,7 +152,11 @@ NOTHING_TAUGHT = [
 ]
 
 
-@pytest.mark.parametrize(("name", "message", "changes"), TAUGHT, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("name", "message", "changes"),
+    TAUGHT,
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else value[:40],
+)
 def test_what_a_refusal_teaches(name: str, message: str, changes: dict[str, Any]) -> None:
     repair = find_repair(400, message, ALL_DIALS)
     assert repair is not None

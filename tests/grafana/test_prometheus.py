@@ -29,9 +29,12 @@ from tests.support.observed import (
 )
 from tests.support.running import Running, wait_until
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="needs Prometheus (Debian's package prometheus)"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None, reason="needs Prometheus (Debian's package prometheus)"
+    ),
+]
 
 # What each alert compares, turned so that it finds what is well.
 TURNED = {
