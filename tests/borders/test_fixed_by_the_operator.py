@@ -111,7 +111,7 @@ def test_a_second_question_keeps_it(proxy: Tenants) -> None:
 
 def test_marks_that_would_shrink_what_is_assessed_are_lifted(proxy: Tenants) -> None:
     parts = [{"type": "guarded_text", "text": "only this"}, {"type": "text", "text": "not this"}]
-    assert proxy.ask("own", text=parts).status_code == 200  # type: ignore[arg-type]
+    assert proxy.ask("own", text=parts).status_code == 200
     assert "guardContent" not in orjson.dumps(proxy.last().body).decode()
 
 
