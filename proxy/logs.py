@@ -68,6 +68,8 @@ class _TextLine(logging.Formatter):
 def configure(level: str, style: Literal["auto", "json", "text"] | str) -> None:
     """Send the house's log, and what libraries warn of, to stderr."""
     text = style == "text" or (style == "auto" and sys.stderr.isatty())
+    # What no line tells is not looked up for it (Python's logging HOWTO, *Optimization*).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_TextLine() if text else _JsonLine())
     logging.getLogger().handlers = [handler]

@@ -127,6 +127,14 @@ def body_of(response: httpx.Response) -> AsyncIterator[bytes]:
     return aiter(cast(httpx.AsyncByteStream, response.stream))
 
 
+def headers_of(response: httpx.Response) -> dict[str, str]:
+    """By lower-case name; of a repeated one, the last."""
+    return {
+        name.decode("latin-1").lower(): value.decode("latin-1")
+        for name, value in response.headers.raw
+    }
+
+
 def is_whole(response: httpx.Response) -> bool:
     """Whether the body's end is known to be there, read or not. (Our own engine's stream tells.)"""
     return getattr(response.stream, "complete", False) is True

@@ -29,6 +29,7 @@ from proxy.bedrock.transport import (
     after_answer,
     body_of,
     build_request,
+    headers_of,
     is_whole,
     read_whole,
 )
@@ -278,7 +279,7 @@ class Upstream:
 
     async def _begin(self, call: Call, response: httpx.Response, region: str) -> Answer:
         """The answer behind a response's head, once its first event is there."""
-        headers = {key.lower(): value for key, value in response.headers.items()}
+        headers = headers_of(response)
         upstream_id = headers.get("x-amzn-requestid")
         if response.status_code != 200:
             error = from_response(

@@ -124,9 +124,10 @@ def _assemble(
         body["inferenceConfig"] = config
     if pieces.tools.config is not None:
         body["toolConfig"] = pieces.tools.config
-    fields = _merged(pieces.inference.fields(pieces.reasoning), pieces.tools.fields)
-    fields = _merged(fields, pieces.reasoning.fields)
-    fields = _merged(fields, _native_fields(request, options, notes))
+    fields = pieces.inference.fields(pieces.reasoning)
+    native = _native_fields(request, options, notes)
+    for more in filter(None, (pieces.tools.fields, pieces.reasoning.fields, native)):
+        fields = _merged(fields, more)
     if fields:
         body["additionalModelRequestFields"] = fields
     output = {**(pieces.form.output_config or {}), **(pieces.reasoning.output_config or {})}
@@ -148,6 +149,8 @@ def _assemble(
 def _add_native(body: ConverseRequest, request: ChatRequest) -> None:
     """The caller's own members win over ours."""
     native = request.native
+    if not native:
+        return
     if "outputConfig" in native:
         body["outputConfig"] = {**body.get("outputConfig", {}), **native["outputConfig"]}
     if "performanceConfig" in native:

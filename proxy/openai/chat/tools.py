@@ -88,6 +88,8 @@ def translate_tools(
     Raises ``ProxyError`` 400 for a choice of a tool that is not offered, for parameters that are no
     object schema, and for tools or a web search that the family cannot have.
     """
+    if not (request.tools or history or request.tool_choice or request.web_search):
+        return ToolTranslation(ToolNames((), traits))
     specs = distinct(request.tools, notes)
     choice = request.tool_choice or ToolChoice("auto")
     own = {spec.name: spec for spec in specs if spec.kind != "builtin"}

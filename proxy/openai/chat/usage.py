@@ -78,14 +78,19 @@ def usage_object(
     known = [cast("Account", usage) for usage in usages if usage is not None]
     if not known:
         return None
-    prompt = sum(prompt_tokens(usage) for usage in known)
-    completion = sum(usage["outputTokens"] for usage in known)
-    details: dict[str, Json] = {
-        "cached_tokens": sum(usage.get("cacheReadInputTokens", 0) for usage in known)
-    }
-    if any("cacheWriteInputTokens" in usage for usage in known):
-        details["cache_write_tokens"] = sum(u.get("cacheWriteInputTokens", 0) for u in known)
-    if written := _by_ttl(known):
+    prompt = completion = read = write = thinking = 0
+    told: set[str] = set()
+    for usage in known:
+        told.update(usage)
+        prompt += prompt_tokens(usage)
+        completion += usage["outputTokens"]
+        read += usage.get("cacheReadInputTokens", 0)
+        write += usage.get("cacheWriteInputTokens", 0)
+        thinking += usage.get("reasoningTokens", 0)
+    details: dict[str, Json] = {"cached_tokens": read}
+    if "cacheWriteInputTokens" in told:
+        details["cache_write_tokens"] = write
+    if "cacheDetails" in told and (written := _by_ttl(known)):
         details["cache_write_details"] = written
     result: dict[str, Json] = {
         "prompt_tokens": prompt,
@@ -93,8 +98,7 @@ def usage_object(
         "total_tokens": prompt + completion,
         "prompt_tokens_details": details,
     }
-    if any("reasoningTokens" in usage for usage in known):
-        thinking = sum(usage.get("reasoningTokens", 0) for usage in known)
+    if "reasoningTokens" in told:
         result["completion_tokens_details"] = {"reasoning_tokens": thinking}
     if price is not None:
         result["cost"] = round(sum(_cost(usage, price) for usage in known), 12)
