@@ -5,20 +5,23 @@ Marked ``long``: they assert times, and want a machine to themselves.
 """
 
 import asyncio
+import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
 import pytest
 
 from proxy.server import raise_descriptor_limit
-from tests.cli.test_commands import KEYS, started
+from tests.cli.test_commands import BARE, KEYS, ROOT, alive, started
 from tests.relay.answers import EVENTS, GOOD, MODEL, ask, question
 from tests.relay.test_cancel import (
     after_the_head,
@@ -150,6 +153,29 @@ def test_a_thousand_streams_wait_in_one_process(upstream: RawUpstream) -> None:
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
         leaving.close()
         wait_until(lambda: all(call.ended for call in upstream.calls()), within=10)
+
+
+def test_out_of_descriptors_it_recovers_and_the_log_stays_short(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    environment = BARE | KEYS | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    command = f"ulimit -n 60; exec {sys.executable} -m proxy serve --port 0"
+    with (
+        log.open("w") as out,
+        subprocess.Popen(["bash", "-c", command], cwd=ROOT, env=environment, stderr=out) as process,
+    ):
+        try:
+            wait_until(lambda: "listening on" in log.read_text(), within=10)
+            url = re.findall(r"listening on (\S+)", log.read_text())[0]
+            parts = urlsplit(url)
+            with ExitStack() as crowd:
+                for _ in range(150):
+                    address = (parts.hostname, parts.port)
+                    crowd.enter_context(socket.create_connection(address, timeout=5))
+                time.sleep(2)
+            wait_until(lambda: alive(url), within=10)
+            assert len(log.read_text().splitlines()) < 40
+        finally:
+            process.terminate()
 
 
 class Pulse:
