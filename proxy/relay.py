@@ -199,10 +199,12 @@ class Exchange:
         self,
         opener: Opener,
         encoder_for: Callable[[], Encoder],
+        spoken: Callable[[], None],
     ) -> Encoder:
         """Pump one answer to the client as a stream; the end mark is the caller's.
 
-        Asks once more when the answer turns out to be unusable before its first byte.
+        Asks once more when the answer turns out to be unusable before its first byte; ``spoken``
+        is told that it cannot be asked for again.
         """
         again = False
         while True:
@@ -212,7 +214,7 @@ class Exchange:
             if answer.reworded:
                 encoder = self._renewed(encoder_for)
             try:
-                await self._pump(answer, encoder)
+                await self._pump(answer, encoder, spoken)
             except ProxyError as error:
                 pending = encoder.pending()
                 if error.retry == "once" and not again and not pending and not self._spoken:
@@ -276,8 +278,8 @@ class Exchange:
         await answer.close()
         self._answers.remove(answer)
 
-    async def _pump(self, answer: Answer, encoder: Encoder) -> None:
-        events = answer.first
+    async def _pump(self, answer: Answer, encoder: Encoder, spoken: Callable[[], None]) -> None:
+        events, answer.first = answer.first, []
         record = self._record
         while events:
             data = encoder.encode(events)
@@ -286,7 +288,10 @@ class Exchange:
                 await self._keep(kept)
             if data:
                 await self._client.write(data)
+                if not record.first_write:
+                    spoken()
                 record.wrote(self._client.last_sent, answer.last_read, encoder.content)
+            del data, events  # a waiting stream holds no more than it needs
             events = await answer.more()
         data = encoder.finish_stream()
         if data:

@@ -122,14 +122,12 @@ class Generate:
         record.read = monotonic()
         with ExitStack() as places:
             with shop.gate.holding(len(body)):
-                large = len(body) > OFF_LOOP
-                parse = self._dialect.parse
+                parse, large = self._dialect.parse, len(body) > OFF_LOOP
                 request: Request = (
                     await asyncio.to_thread(parse, body, headers) if large else parse(body, headers)
                 )
                 del body
-                asked.name, record.stream = request.model, request.stream
-                model = await self._model(request.model, caller, record, asked)
+                model = await self._model(request, caller, record, asked)
                 lease = await shop.borders.admit(
                     self._dialect, request, model, asked.tenant, large=large
                 )
@@ -141,11 +139,12 @@ class Generate:
                     large=large or filled is not request,
                     authorizer=caller.bearer if caller else None,
                 )  # fmt: skip
+                del request, filled  # the question lets go of it when the answer has begun
                 await question.put()
             client.headers.append((b"x-bedrock-proxy-model", header_value(model.id)))
             _tell_notes(client, record, question)
             limits = shop.limits
-            if not request.stream:
+            if not record.stream:
                 limits = replace(limits, total=min(limits.total, _own_deadline(headers)))
             asked.trace.calling(asked.used)
             exchange = Exchange(client, limits, record, question.keep)
@@ -175,10 +174,11 @@ class Generate:
         return desk if options is desk.options else replace(desk, options=options)
 
     async def _model(
-        self, name: str, caller: Caller | None, record: Record, asked: "_Asked"
+        self, request: Request, caller: Caller | None, record: Record, asked: "_Asked"
     ) -> Model:
         """What is to be called, if it may be. Raises ``ProxyError``."""
-        model = await self._resolved(name, caller)
+        asked.name, record.stream = request.model, request.stream
+        model = await self._resolved(request.model, caller)
         record.model = self._shop.metrics.model(model.label)
         asked.used = record.model if model.id.startswith("arn:") else model.id
         record.price = price_of(model)
@@ -196,7 +196,7 @@ class Generate:
     async def _answer(
         self, exchange: Exchange, client: Client, record: Record, asking: "_Asking"
     ) -> None:
-        if not asking.question.request.stream:
+        if not record.stream:
             await exchange.run(lambda running: self._collect(running, client, record, asking))
             return
         in_flight = self._shop.metrics.streams_in_flight.labels(record.model)
@@ -213,7 +213,9 @@ class Generate:
 
         async def one(choice: int, opener: Opener) -> Encoder:
             return await exchange.stream(
-                opener, lambda: dialect.encoder(question.translation, stamp, choice)
+                opener,
+                lambda: dialect.encoder(question.translation, stamp, choice),
+                question.release,
             )
 
         encoders = await self._each(one, client, record, question)
@@ -243,13 +245,11 @@ class Generate:
         question: Question,
     ) -> Sequence[Ended]:
         """Every choice's ending, in their order."""
-        translation = question.translation
-        openers = [
-            self._opener(client, record, question, choice) for choice in range(translation.choices)
-        ]
-        if len(openers) == 1:
+        choices, bodies = question.translation.choices, len(question.translation.bodies)
+        openers = [self._opener(client, record, question, choice) for choice in range(choices)]
+        if choices == 1:
             return [await one(0, openers[0])]
-        return await _fan_out(openers, one, led=not translation.bodies)
+        return await _fan_out(openers, one, led=not bodies)
 
     def _opener(self, client: Client, record: Record, question: Question, choice: int) -> Opener:
         """Opens one choice's answer, and tells of what had to be reworded for it."""

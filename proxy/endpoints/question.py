@@ -62,7 +62,7 @@ class Question:
         authorizer: Authorizer | None = None,
     ) -> None:
         self.model = model
-        self.request = request
+        self._request = request
         self._dialect = dialect
         self._desk = desk
         self._owner = f"{tenant}\0{model.traits.family}"
@@ -148,20 +148,30 @@ class Question:
     async def keep(self, keepsake: Keepsake) -> None:
         await self._desk.memory.keep(self._owner, keepsake.key, keepsake.value)
 
+    def release(self) -> None:
+        """The answer has begun and cannot be asked for again: forget what was sent, which a long
+        conversation would hold in memory three times over for as long as the answer takes."""
+        if self.translation.choices == 1:
+            del self._request
+            self.calls = ()
+            self.translation = replace(self.translation, body={}, again=None)
+
     async def _recollect(self) -> None:
-        lacking = await self._run(self._dialect.lacking, self.request, self.model)
+        lacking = await self._run(self._dialect.lacking, self._request, self.model)
         if not lacking:
             return
         found: Mapping[str, bytes] = await self._desk.memory.recall(self._owner, lacking)
         if found:
             self._recalled = tuple(found)
             self._told = ("reasoning:restored",)
-            self.request = await self._run(self._dialect.restored, self.request, self.model, found)
+            self._request = await self._run(
+                self._dialect.restored, self._request, self.model, found
+            )
         if len(found) < len(lacking):
             self._told += ("reasoning:missing",)
 
     async def _translated(self, model: Model) -> tuple[Translation, Bodies]:
-        work = (self._dialect, self.request, model, self._desk.options)
+        work = (self._dialect, self._request, model, self._desk.options)
         told: tuple[Translation, Bodies] = await self._run(_translate, *work)
         return told
 
