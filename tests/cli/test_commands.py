@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,11 +54,15 @@ def started(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Po
                 assert line, "".join(lines)
                 lines.append(line)
                 url = re.search(r"(?:Proxy:|listening on) (http://\S+)", line)
+            # A full pipe would hold up the process in the middle of a log line.
+            reader = threading.Thread(target=process.stdout.read, daemon=True)
+            reader.start()
             yield process, url[1]
         finally:
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
-            process.stdout.read()
+            if url is not None:
+                reader.join(15)
             process.wait(15)
 
 
