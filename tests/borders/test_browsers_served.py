@@ -1,5 +1,6 @@
 """Browsers before the whole proxy: CORS, DNS rebinding, and keys that a page must still show."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import httpx
 import pytest
 
 from proxy.simulator import Simulator
-from tests.support.running import serving
+from tests.support.running import Running, serving
 from tests.support.tenants import SONNET, tenants
 
 APP = "https://app.example.com"
@@ -17,6 +18,17 @@ PREFLIGHT = {
     "access-control-request-headers": "authorization,content-type",
 }
 BODY = {"model": SONNET, "messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.fixture(scope="module")
+def keyless() -> Iterator[tuple[Simulator, Running]]:
+    with (
+        Simulator() as simulator,
+        serving(
+            simulator.url, access_key=simulator.access_key, secret_key=simulator.secret_key
+        ) as running,
+    ):
+        yield simulator, running
 
 
 def ask(url: str, headers: dict[str, str]) -> httpx.Response:
@@ -65,23 +77,21 @@ def test_without_origins_no_page_is_answered(tmp_path: Path) -> None:
         ({"origin": "https://evil.example", "content-type": "text/plain"}, 403),
     ],
 )
-def test_without_a_key_only_this_machine_is_answered(headers: dict[str, str], status: int) -> None:
-    with (
-        Simulator() as simulator,
-        serving(
-            simulator.url, access_key=simulator.access_key, secret_key=simulator.secret_key
-        ) as running,
-    ):
-        answer = ask(running.url, headers)
-        assert answer.status_code == status
-        if status == 403:
-            assert answer.json()["error"]["code"] in ("host_not_allowed", "origin_not_allowed")
-            calls = [one for one in simulator.requests if one.operation.startswith("Converse")]
-            assert calls == []
-            samples = running.samples()
-            reason = "host" if "host" in headers else "origin"
-            key = f'bedrock_proxy_requests_rejected_total{{reason="{reason}"}}'
-            assert samples[key] == 1
+def test_without_a_key_only_this_machine_is_answered(
+    keyless: tuple[Simulator, Running], headers: dict[str, str], status: int
+) -> None:
+    simulator, running = keyless
+    simulator.reset()
+    reason = "host" if "host" in headers else "origin"
+    rejected = f'bedrock_proxy_requests_rejected_total{{reason="{reason}"}}'
+    before = running.samples()[rejected]
+    answer = ask(running.url, headers)
+    assert answer.status_code == status
+    calls = [one for one in simulator.requests if one.operation.startswith("Converse")]
+    assert len(calls) == (status == 200)
+    assert running.samples()[rejected] == before + (status == 403)
+    if status == 403:
+        assert answer.json()["error"]["code"] == f"{reason}_not_allowed"
 
 
 @pytest.mark.parametrize(

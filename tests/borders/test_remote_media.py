@@ -110,13 +110,11 @@ def check_tricks(tmp_path: Path, port: int, asked: list[str]) -> None:
         assert httpx.get(f"http://127.0.0.1:{port}/").content.endswith(b"the secret")
         assert asked == ["/"]  # it is there, and it counts
         for number, url in enumerate(tricks(port)):
-            part = PARTS[number % len(PARTS)](url)
-            for one in (part, PARTS[0](url)):
-                refused = proxy.ask("a", text=[one])
-                assert refused.status_code == 400, (url, refused.text)
-                error = refused.json()["error"]
-                assert error["param"].startswith("messages[0].content[0].")
-                assert "secret" not in error["message"]
+            refused = proxy.ask("a", text=[PARTS[(number + number // 2) % len(PARTS)](url)])
+            assert refused.status_code == 400, (url, refused.text)
+            error = refused.json()["error"]
+            assert error["param"].startswith("messages[0].content[0].")
+            assert "secret" not in error["message"]
         assert asked == ["/"]
         assert proxy.calls() == []
 
