@@ -79,6 +79,7 @@ class House:
     defences: Defences
     side: Starlette | None
     """What the metrics port serves, where there is one."""
+    again: Callable[[], Loaded] | None
 
     async def leave(self) -> None:
         """Not ready any more; still listening for the pre-stop time."""
@@ -89,11 +90,16 @@ class House:
         await self.gate.drain(self.settings.drain_timeout)
 
     def reload(self) -> None:
-        """SIGHUP: look at the API keys at once."""
-        if self.defences.keys is None:
-            logger.info("SIGHUP: nothing to reload")
-        else:
+        """SIGHUP: look at the API keys, and read the aliases again. Streams are not touched."""
+        if self.defences.keys is not None:
             self.defences.keys.reload()
+        if self.again is not None:
+            try:
+                aliases = self.again().settings.aliases
+            except SettingsError as fault:
+                logger.warning("SIGHUP: the aliases stay as they are: %s", fault)
+            else:
+                self.account.discovery.rename(dict(aliases))
 
 
 def build(
@@ -137,7 +143,7 @@ def build(
     app.router.redirect_slashes = False
     asgi = defences.around(Front(app, routes), metrics, error_body)
     side = Starlette(routes=[*health, *figures]) if beside else None
-    return House(asgi, gate, metrics, account, settings, shop, defences, side)
+    return House(asgi, gate, metrics, account, settings, shop, defences, side, loaded.again)
 
 
 def _lifespan(

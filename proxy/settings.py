@@ -277,6 +277,8 @@ class Loaded:
     origins: Mapping[str, str]
     """Setting name to ``flag``, the variable's name, ``<file>:<key>`` or ``default``."""
     environment: Mapping[str, str]
+    again: Callable[[], "Loaded"] | None = None
+    """Reads the same flags, file and environment once more. Raises ``SettingsError``."""
 
 
 def load(
@@ -313,9 +315,9 @@ def load(
     for name, value in (flags or {}).items():
         values[name], origins[name] = _checked(name, value, _flag(name)), "flag"
     _check_together(values)
-    return Loaded(
-        Settings(**values), {name: origins.get(name, "default") for name in FIELDS}, environment
-    )
+    from_where = {name: origins.get(name, "default") for name in FIELDS}
+    again = partial(load, flags, file, environment)
+    return Loaded(Settings(**values), from_where, environment, again)
 
 
 def _from_file(file: Path) -> list[tuple[str, object, str]]:

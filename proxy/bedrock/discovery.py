@@ -15,7 +15,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Protocol
 
 import httpx
@@ -225,13 +225,14 @@ class Discovery:
         await asyncio.wait({task})
 
     def state(self) -> State:
-        return State(
-            enabled=self._enabled,
-            at=self._at,
-            refreshing=self._flight is not None and not self._flight.done(),
-            models=sum(entry.listed for entry in self.snapshot.entries.values()),
-            failed=dict(self._failed),
-        )
+        refreshing = self._flight is not None and not self._flight.done()
+        models = sum(entry.listed for entry in self.snapshot.entries.values())
+        return State(self._enabled, self._at, refreshing, models, dict(self._failed))
+
+    def rename(self, aliases: Mapping[str, str]) -> None:
+        """The operator's aliases are these from now on."""
+        self._options = replace(self._options, aliases=aliases)
+        self.snapshot = replace(self.snapshot, options=self._options)
 
     async def _look(self, arn: str) -> None:
         learned = None
@@ -305,9 +306,8 @@ class Discovery:
 
     def _count(self, good: _Good) -> None:
         for region in self._regions:
-            profiles = [
-                good.get((region, f), ()) for f in ("system_profiles", "application_profiles")
-            ]
+            kinds = ("system_profiles", "application_profiles")
+            profiles = [good.get((region, kind), ()) for kind in kinds]
             models = good.get((region, "foundation_models"), ())
             self._observer.listed(region, "foundation", len(models))
             self._observer.listed(region, "profile", sum(map(len, profiles)))

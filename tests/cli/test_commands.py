@@ -219,6 +219,35 @@ def test_workers_that_could_not_remember_together_are_refused() -> None:
         assert "openssl rand -hex 32" in done.stderr
 
 
+def test_sighup_reads_the_aliases_again(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.toml"
+    file.write_text('[aliases]\nsmall = "us.amazon.nova-micro-v1:0"\n')
+
+    def called(url: str, name: str) -> str | None:
+        body = {"model": name, "messages": [{"role": "user", "content": "hi"}]}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=20)
+        return answer.headers.get("x-bedrock-proxy-model") if answer.status_code == 200 else None
+
+    with Simulator() as simulator:
+        environment = {
+            "AWS_ACCESS_KEY_ID": simulator.access_key,
+            "AWS_SECRET_ACCESS_KEY": simulator.secret_key,
+            "AWS_ENDPOINT_URL": simulator.url,
+        }
+        with started("serve", "--port", "0", "--config", str(file), **environment) as (
+            process,
+            url,
+        ):
+            assert called(url, "small") == "us.amazon.nova-micro-v1:0"
+            file.write_text('[aliases]\nsmall = "us.amazon.nova-lite-v1:0"\n')
+            process.send_signal(signal.SIGHUP)
+            wait_until(lambda: called(url, "small") == "us.amazon.nova-lite-v1:0")
+            file.write_text("[aliases\n")
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+            assert called(url, "small") == "us.amazon.nova-lite-v1:0"
+
+
 def test_workers_share_a_port_and_are_replaced() -> None:
     environment = {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     command = ("serve", "--port", "0", "--workers", "2", "--no-memory")
