@@ -80,6 +80,7 @@ class Connection(HttpToolsProtocol):
         self._head_size = 0
         self._in_head = True
 
+    # uvicorn narrows the type that asyncio declares, and so do we.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast(asyncio.Transport, Gathered(transport, self.loop)))
         self._arm(HEAD_SECONDS)
