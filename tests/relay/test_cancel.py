@@ -148,7 +148,7 @@ def test_tokens_known_so_far_are_counted(proxy: Running, upstream: RawUpstream) 
 
 def test_many_that_leave_leave_nothing_behind(proxy: Running, upstream: RawUpstream) -> None:
     phases = [before_the_head, after_the_head, in_the_stream, in_a_lively_stream]
-    for number in range(100):
+    for number in range(400):
         upstream.scripts = [phases[number % 4]]
         seen = len(upstream.calls())
         client = send_question(proxy, stream=number % 3 > 0)
@@ -157,7 +157,7 @@ def test_many_that_leave_leave_nothing_behind(proxy: Running, upstream: RawUpstr
             time.sleep(0.01)
         client.close()
     wait_until(lambda: all(call.ended is not None for call in upstream.calls()))
-    wait_until(lambda: gone_requests(proxy) == 100.0)
+    wait_until(lambda: gone_requests(proxy) == 400.0)
     assert sum_of(proxy, "bedrock_proxy_requests_in_flight") == 0
     wait_until(lambda: upstream.open <= 1)
 

@@ -1,6 +1,8 @@
 """What the client is told when Bedrock fails: a true status before the first event, an error inside
 the stream after it, and never a finish or an end mark that was not earned."""
 
+import socketserver
+import threading
 import time
 from collections.abc import Iterator
 
@@ -259,6 +261,52 @@ def test_an_upstream_that_is_not_there_is_a_502() -> None:
     with serving("http://127.0.0.1:9", settings=FAST) as proxy:
         told = ask(proxy)
         assert (told.status, told.error["code"]) == (502, "upstream_unreachable")
+
+
+def test_a_name_that_resolves_to_nothing_is_a_502() -> None:
+    with serving("http://bedrock.invalid", settings=FAST) as proxy:
+        told = ask(proxy)
+        assert (told.status, told.error["code"]) == (502, "upstream_unreachable")
+
+
+class _Plain(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(4096)
+        self.request.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+
+def test_an_upstream_that_speaks_no_tls_is_a_502() -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Plain) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"https://127.0.0.1:{server.server_address[1]}"
+        with serving(url, settings=FAST) as proxy:
+            told = ask(proxy)
+        server.shutdown()
+    assert (told.status, told.error["code"]) == (502, "upstream_unreachable")
+
+
+@pytest.mark.long
+def test_a_cut_at_every_byte_is_never_passed_off_as_whole(
+    proxy: Running, upstream: RawUpstream
+) -> None:
+    """The answer is whole once its last event is, with or without HTTP's own end mark."""
+    whole = len(GOOD) - len(b"\r\n0\r\n\r\n")
+    for cut in range(len(GOOD) + 1):
+        upstream.scripts = [ending(GOOD[:cut])]
+        told = ask(proxy)
+        assert told.done is (cut >= whole), cut
+        assert told.done or told.error["code"].startswith("upstream_"), cut
+
+
+@pytest.mark.long
+def test_a_whole_answer_dripped_byte_by_byte(proxy: Running, upstream: RawUpstream) -> None:
+    async def dripping(line: Line) -> None:
+        for one in GOOD:
+            await line.send(bytes([one]))
+
+    upstream.scripts = [dripping]
+    told = ask(proxy)
+    assert (told.content, told.finishes, told.done) == ("Hello, sea", ["stop"], True)
 
 
 def test_a_reset_inside_the_stream_is_told(proxy: Running, upstream: RawUpstream) -> None:
