@@ -348,6 +348,7 @@ def _flatten(tree: Mapping[str, object], above: str) -> list[tuple[str, object]]
     for key, value in tree.items():
         path = f"{above}{key}"
         inner = isinstance(value, dict) and _path(path) not in KEYS
+        # mypy does not see through ``inner`` that the value is a table.
         leaves += _flatten(value, f"{path}.") if inner else [(path, value)]  # type: ignore[arg-type]
     return leaves
 

@@ -167,6 +167,7 @@ def _row(kind: type[Row], tree: object, where: str) -> Row:
     """``tree`` as a row. Raises ``ValueError`` that names the key."""
     if not isinstance(tree, Mapping):
         raise ValueError(f"{where}: must be a table")
+    # mypy knows no bound for "a dataclass", which ``kind`` always is.
     known: Mapping[str, Any] = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
     given: dict[str, Any] = {}
     for key, value in tree.items():
