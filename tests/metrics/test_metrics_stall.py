@@ -154,7 +154,7 @@ async def test_a_hundred_streams_flow_on_while_prometheus_reads() -> None:
           f"worst {max(calm):.4f} s, {max(read):.4f} s")  # fmt: skip
     assert scrapes >= 5
     assert len(read) > STREAMS * 20
-    assert late["read"] < 3 * late["calm"] + 0.1  # a loaded machine is noisier than any scrape
+    assert late["read"] < 1.5 * late["calm"] + 0.05  # a loaded machine is noisier than any scrape
 
 
 def quantile(values: list[float], share: float) -> float:
