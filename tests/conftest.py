@@ -1,6 +1,9 @@
 """Options and profiles that every room's tests share."""
 
 import os
+import threading
+import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,6 +30,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def anyio_backend() -> str:
     """The house runs on asyncio; its async tests do too."""
     return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_thread_stays() -> Iterator[None]:
+    """A thread that outlives its module disturbs another's tests at some other time: botocore
+    drew from the global ``random`` in one while Hypothesis watched for just that."""
+    before = {*threading.enumerate()}
+    yield
+    ends = time.monotonic() + 10
+    while stays := [
+        thread
+        for thread in {*threading.enumerate()} - before
+        if thread.name != "simulated-bedrock"  # serves the whole session
+    ]:
+        assert time.monotonic() < ends, f"{stays} stayed behind"
+        time.sleep(0.01)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

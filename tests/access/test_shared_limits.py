@@ -89,7 +89,7 @@ class Replicas:
         self._made: list[SharedLimiter] = []
 
     def __call__(self, overall: Allowance | None = None, **named: Any) -> SharedLimiter:
-        client, faults = connect(self._server.url, 0.5)
+        client, faults = connect(self._server.url, named.get("timeout", 0.5))
         named = {"fail_open": False, "renew_seconds": 0.1, "lease_seconds": 1.0, **named}
         made = SharedLimiter(client, faults, overall or Allowance(), **named)
         self._made.append(made)

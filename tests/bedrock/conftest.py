@@ -60,6 +60,7 @@ class Fake:
         self.serial = 1
         self.life = 3600.0
         self.delay = 0.0
+        self._closing = threading.Event()
         self.status = 200
         self.refusal = b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
         self.asked: list[dict[str, str]] = []
@@ -101,6 +102,7 @@ class Fake:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
+        self._closing.set()  # whoever still waits is answered, and ends before the next test
         self._server.shutdown()
         self._server.server_close()
 
@@ -131,7 +133,7 @@ class Fake:
 
     def answer(self, request: BaseHTTPRequestHandler, what: str, body: str) -> None:
         self.calls[what] += 1
-        time.sleep(self.delay)
+        self._closing.wait(self.delay)
         data = body.encode() if self.status == 200 else self.refusal
         try:
             request.send_response(self.status)
