@@ -2,8 +2,8 @@
 
 Efforts are OpenAI's seven words, budgets are tokens; a family takes one, the other, a word of its
 own, or nothing. An effort it lacks becomes the next lower one, an ask it cannot follow is dropped,
-each noted. Thinking yields to what the caller needs for certain: a required or named tool, an
-answer tool for a schema, a tool loop whose signed reasoning was lost.
+each noted. Claude's thinking yields to what the caller needs for certain: a required or named tool,
+a JSON schema, a tool loop whose signed reasoning was lost.
 
 Where the ask goes is a table (``_STYLES``), one function a style. Sources: Anthropic's pages on
 extended and adaptive thinking (budget at least 1024 and below max_tokens; temperature 1, no top_k,
@@ -67,6 +67,7 @@ class _Ask:
     request: ChatRequest
     traits: Traits
     max_tokens: int | None
+    forced: bool
     schema_tool: bool
     notes: Notes
 
@@ -83,6 +84,19 @@ class _Ask:
     def said(self) -> str | None:
         """The effort, where one above none was said."""
         return None if self.wish.effort == "none" else self.wish.effort
+
+    @property
+    def barred(self) -> str:
+        """What of the request wins over thinking, in words for the caller; empty: nothing does.
+
+        A forced tool and thinking exclude each other. With a schema that the model takes natively
+        thinking may well go together, but no record shows it: what must come of it is sure.
+        """
+        if self.forced or self.schema_tool:
+            return "A tool that must be called forbids thinking."
+        if self.request.response_format.kind == "json_schema":
+            return "A JSON schema wins over thinking."
+        return ""
 
     def dropped(self, message: str) -> None:
         self.notes.add(f"{self.wish.path}:dropped", self.wish.path, message)
@@ -128,27 +142,27 @@ def apply_reasoning(
     wish = request.reasoning
     if wish.effort is None and wish.budget is None and not wish.thinking:
         return base
-    ask = _Ask(request, traits, max_tokens, has_schema_tool, notes)
-    told = _STYLES[traits.reasoning](ask, forced or has_schema_tool)
+    ask = _Ask(request, traits, max_tokens, forced, has_schema_tool, notes)
+    told = _STYLES[traits.reasoning](ask)
     return replace(told, drop_forced_choice=base.drop_forced_choice)
 
 
-# One function a style: (ask, something that forbids thinking is in force)
+# One function a style
 
 
-def _deaf(ask: _Ask, _: bool) -> ReasoningTranslation:
+def _deaf(ask: _Ask) -> ReasoningTranslation:
     """No dial. To ask such a model for no reasoning is to ask for what it does."""
     if not (ask.off and ask.traits.reasoning == "none"):
         ask.dropped("This model's reasoning cannot be set.")
     return ReasoningTranslation(max_tokens=ask.max_tokens)
 
 
-def _budget(ask: _Ask, barred: bool) -> ReasoningTranslation:
+def _budget(ask: _Ask) -> ReasoningTranslation:
     plain = ReasoningTranslation(max_tokens=ask.max_tokens)
     if ask.off:
         return plain
-    if barred:
-        ask.dropped("A tool that must be called forbids thinking.")
+    if ask.barred:
+        ask.dropped(ask.barred)
         return plain
     if _unsigned_loop(ask.request.messages, ask.traits):
         ask.dropped("The reasoning of the current tool calls was not sent back.")
@@ -174,16 +188,16 @@ def _budget(ask: _Ask, barred: bool) -> ReasoningTranslation:
     )  # fmt: skip
 
 
-def _adaptive(ask: _Ask, barred: bool) -> ReasoningTranslation:
+def _adaptive(ask: _Ask) -> ReasoningTranslation:
     always = ask.traits.reasoning == "always"
     thinking = ask.wish.thinking or {}
     if ask.off and not always:
         return ReasoningTranslation({"thinking": {"type": "disabled"}}, None, ask.max_tokens)
-    if barred and not always:
-        ask.dropped("A tool that must be called forbids thinking.")
+    if ask.barred and not always:
+        ask.dropped(ask.barred)
         return ReasoningTranslation({"thinking": {"type": "disabled"}}, None, ask.max_tokens)
     if ask.traits.budget_too and (thinking.get("type") == "enabled" or _only_budget(ask.wish)):
-        return _budget(ask, barred)
+        return _budget(ask)
     effort = ask.effort()
     mode: dict[str, Json] = {"type": "adaptive"}
     if (thinking.get("type") == "between_tools" and always) or thinking.get("type") == "adaptive":
@@ -200,7 +214,7 @@ def _adaptive(ask: _Ask, barred: bool) -> ReasoningTranslation:
     )  # fmt: skip
 
 
-def _nova(ask: _Ask, _: bool) -> ReasoningTranslation:
+def _nova(ask: _Ask) -> ReasoningTranslation:
     if ask.off:
         return ReasoningTranslation(max_tokens=ask.max_tokens)
     level = ask.effort() or _DEFAULT_EFFORT
@@ -216,7 +230,7 @@ def _nova(ask: _Ask, _: bool) -> ReasoningTranslation:
     return ReasoningTranslation(fields, None, None, lost, on=True)
 
 
-def _effort(ask: _Ask, _: bool) -> ReasoningTranslation:
+def _effort(ask: _Ask) -> ReasoningTranslation:
     plain = ReasoningTranslation(max_tokens=ask.max_tokens)
     if ask.off and not ask.traits.reasons_unasked:
         return plain
@@ -224,12 +238,12 @@ def _effort(ask: _Ask, _: bool) -> ReasoningTranslation:
     return replace(plain, fields={"reasoning_effort": level})
 
 
-def _nested_effort(ask: _Ask, _: bool) -> ReasoningTranslation:
+def _nested_effort(ask: _Ask) -> ReasoningTranslation:
     level = ask.effort() or _DEFAULT_EFFORT
     return ReasoningTranslation({"reasoning": {"effort": level}}, None, ask.max_tokens)
 
 
-def _qwen(ask: _Ask, _: bool) -> ReasoningTranslation:
+def _qwen(ask: _Ask) -> ReasoningTranslation:
     if ask.off:
         return ReasoningTranslation(max_tokens=ask.max_tokens)
     level = ask.effort() or _DEFAULT_EFFORT
@@ -237,20 +251,18 @@ def _qwen(ask: _Ask, _: bool) -> ReasoningTranslation:
     return ReasoningTranslation({"reasoning_config": word}, None, ask.max_tokens)
 
 
-_STYLES: Final[Mapping[ReasoningStyle, Callable[[_Ask, bool], ReasoningTranslation]]] = (
-    MappingProxyType(
-        {
-            "none": _deaf,
-            "inherent": _deaf,
-            "budget": _budget,
-            "adaptive": _adaptive,
-            "always": _adaptive,
-            "nova": _nova,
-            "effort": _effort,
-            "reasoning": _nested_effort,
-            "qwen": _qwen,
-        }
-    )
+_STYLES: Final[Mapping[ReasoningStyle, Callable[[_Ask], ReasoningTranslation]]] = MappingProxyType(
+    {
+        "none": _deaf,
+        "inherent": _deaf,
+        "budget": _budget,
+        "adaptive": _adaptive,
+        "always": _adaptive,
+        "nova": _nova,
+        "effort": _effort,
+        "reasoning": _nested_effort,
+        "qwen": _qwen,
+    }
 )
 
 

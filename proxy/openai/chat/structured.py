@@ -1,7 +1,7 @@
 """``response_format`` in the strongest form a family has.
 
 Native first (``outputConfig.textFormat``: constrained decoding, streams as text, leaves the
-caller's tools and thinking alone). Else one more tool whose input *is* the answer, and a choice
+caller's tools alone). Else one more tool whose input *is* the answer, and a choice
 that makes the model call a tool: the response side hands its arguments out as content. Else words.
 ``json_object`` has no native form anywhere, so it is always words.
 

@@ -46,8 +46,9 @@ def applied(
     *,
     forced: bool = False,
     schema_tool: bool = False,
+    strict: bool = False,
 ) -> tuple[ReasoningTranslation, tuple[str, ...]]:
-    notes = Notes()
+    notes = Notes(strict)
     told = apply_reasoning(request, traits, max_tokens, forced, schema_tool, notes)
     return told, notes.tokens()
 
@@ -242,7 +243,7 @@ def test_tokens_become_an_effort_where_budgets_are_refused() -> None:
 def test_effort_has_one_home() -> None:
     """Beside a native schema it stands with it; a second ``output_config`` would replace it."""
     wish = ResponseFormat("json_schema", schema={"type": "object", "properties": {}})
-    told, _ = applied(ask("high", response_format=wish), SONNET_46)
+    told, _ = applied(ask("high", response_format=wish), SONNET_55)
     assert told.output_config == {"effort": "high"}
     assert "output_config" not in told.fields
     told, _ = applied(
@@ -250,6 +251,20 @@ def test_effort_has_one_home() -> None:
         traits_for("anthropic.claude-opus-5"),
     )
     assert told.output_config == {"effort": "high"}
+
+
+@pytest.mark.parametrize("traits", [OPUS_45, SONNET_46])
+@pytest.mark.parametrize("said", [{"effort": "high"}, {"budget": 8000}])
+def test_a_schema_wins_over_thinking(traits: Traits, said: dict[str, Any]) -> None:
+    """However the model takes the schema: here natively."""
+    wish = ResponseFormat("json_schema", schema={"type": "object", "properties": {}})
+    told, noted = applied(ask(**said, response_format=wish), traits)
+    assert told.fields.get("thinking", {"type": "disabled"}) == {"type": "disabled"}
+    assert (told.output_config, told.on) == (None, False)
+    assert [token.partition(":")[2] for token in noted] == ["dropped"]
+    with pytest.raises(ProxyError) as caught:
+        applied(ask(**said, response_format=wish), traits, strict=True)
+    assert caught.value.status == 400
 
 
 # The others
