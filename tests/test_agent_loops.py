@@ -3,8 +3,8 @@
 The simulator enforces what families demand of reasoning (budgets, signatures returned intact, every
 turn of a running loop beginning with its thinking); the clients lose what real ones lose. A loop
 has interleaved thinking and parallel tools, its history is cut in the middle, the model is switched
-and switched back, two proxies behind one Valkey take turns. The whole matrix, of 50 turns each, is
-``long``.
+and switched back, two proxy processes behind one Valkey take turns. The whole matrix, of 50 turns
+each, is ``long``.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ import pytest
 
 from proxy.simulator import Simulator
 from tests.support.agents import STYLES, Agent, Style
+from tests.support.commands import started
 from tests.support.running import Running, serving
 from tests.support.valkey import ValkeyServer, needs_server
 
@@ -79,13 +80,13 @@ def proxy(simulator: Simulator, **settings: object) -> Iterator[Running]:
         yield running
 
 
-def sdk(running: Running) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0)
+def sdk(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
 
 
 @pytest.fixture(scope="module")
 def client(simulator: Simulator) -> Iterator[openai.OpenAI]:
-    with proxy(simulator) as running, sdk(running) as one:
+    with proxy(simulator) as running, sdk(running.url) as one:
         yield one
 
 
@@ -264,7 +265,7 @@ def test_reasoning_that_nobody_remembers(
     simulator: Simulator, family: str, model: str, signs: bool
 ) -> None:
     """A restart, an eviction, a proxy without memory: never a 400, and told."""
-    with proxy(simulator, memory=False) as running, sdk(running) as one:
+    with proxy(simulator, memory=False) as running, sdk(running.url) as one:
         agent = Agent([one], model, "standard")
         run(agent, 4, compact_at=9, keep=0)
     assert "reasoning:missing" in agent.notes
@@ -278,7 +279,7 @@ def test_reasoning_that_nobody_remembers(
 
 def test_thinking_returns_with_the_next_question(simulator: Simulator) -> None:
     """Off for the loop whose reasoning was lost, on again after it."""
-    with proxy(simulator, memory=False) as running, sdk(running) as one:
+    with proxy(simulator, memory=False) as running, sdk(running.url) as one:
         agent = Agent([one], SONNET, "standard")
         agent.turn()
         agent.turn()
@@ -312,20 +313,37 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @contextmanager
 def replicas(simulator: Simulator, url: str) -> Iterator[list[openai.OpenAI]]:
+    """Clients of two processes that have nothing in common but the Valkey at ``url``."""
+    environment = {
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": simulator.access_key,
+        "AWS_SECRET_ACCESS_KEY": simulator.secret_key,
+        "AWS_ENDPOINT_URL_BEDROCK": simulator.url,
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": simulator.url,
+        "BEDROCK_PROXY_VALKEY_URL": url,
+        "BEDROCK_PROXY_VALKEY_KEY": SECRET,
+    }
     with ExitStack() as stack:
-        settings = {"valkey_url": url, "valkey_key": SECRET}
-        served = [stack.enter_context(proxy(simulator, **settings)) for _ in range(2)]
-        yield [stack.enter_context(sdk(one)) for one in served]
+        served = [
+            stack.enter_context(started("serve", "--port", "0", **environment)) for _ in range(2)
+        ]
+        assert len({process.pid for process, _ in served}) == 2
+        yield [stack.enter_context(sdk(url)) for _, url in served]
+
+
+@pytest.fixture(scope="module")
+def two(simulator: Simulator, valkey: ValkeyServer) -> Iterator[list[openai.OpenAI]]:
+    with replicas(simulator, valkey.url) as clients:
+        yield clients
 
 
 @needs_server
 @quick("Claude 3.7", "Claude 4.5", "Claude 4.6", "Claude Opus 5.5", "GPT 6")
 def test_two_replicas_take_turns(
-    simulator: Simulator, valkey: ValkeyServer, family: str, model: str, signs: bool
+    simulator: Simulator, two: list[openai.OpenAI], family: str, model: str, signs: bool
 ) -> None:
-    with replicas(simulator, valkey.url) as clients:
-        agent = Agent(clients, model, "standard")
-        run(agent, 6, compact_at=4, keep=5)
+    agent = Agent(two, model, "standard")
+    run(agent, 6, compact_at=4, keep=5)
     assert check_reasoning(simulator) >= 2
     assert "reasoning:restored" in agent.notes
     assert "reasoning:missing" not in agent.notes
@@ -335,11 +353,10 @@ def test_two_replicas_take_turns(
 @pytest.mark.long
 @pytest.mark.parametrize(("family", "model", "signs"), SIGNED, ids=[row[0] for row in SIGNED])
 def test_two_replicas_take_fifty_turns(
-    simulator: Simulator, valkey: ValkeyServer, family: str, model: str, signs: bool
+    simulator: Simulator, two: list[openai.OpenAI], family: str, model: str, signs: bool
 ) -> None:
-    with replicas(simulator, valkey.url) as clients:
-        agent = Agent(clients, model, "standard")
-        run(agent, 50, compact_at=30, keep=20)
+    agent = Agent(two, model, "standard")
+    run(agent, 50, compact_at=30, keep=20)
     assert check_reasoning(simulator) >= 20
     assert "reasoning:missing" not in agent.notes
 
@@ -360,7 +377,7 @@ def test_replicas_whose_valkey_is_gone_lose_no_conversation(
 
 @pytest.mark.parametrize("way", ["reasoning", "thinking_blocks", "tags"])
 def test_a_loop_whichever_way_reasoning_is_shown(simulator: Simulator, way: str) -> None:
-    with proxy(simulator, reasoning_as=way, memory=False) as running, sdk(running) as one:
+    with proxy(simulator, reasoning_as=way, memory=False) as running, sdk(running.url) as one:
         agent = Agent([one], SONNET, "everything")
         told = [agent.turn() for _ in range(4)]
     assert check_reasoning(simulator) == 3

@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from proxy.simulator import frames
-from tests.cli.test_commands import KEYS, started
 from tests.relay.answers import EVENTS, GOOD, question
+from tests.support.commands import KEYS, started
 from tests.support.raw_upstream import (
     STREAM_HEAD,
     Line,

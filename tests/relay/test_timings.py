@@ -21,7 +21,6 @@ import orjson
 import pytest
 
 from proxy.server import raise_descriptor_limit
-from tests.cli.test_commands import BARE, KEYS, ROOT, alive, started
 from tests.relay.answers import EVENTS, GOOD, MODEL, ask, question
 from tests.relay.test_cancel import (
     after_the_head,
@@ -30,6 +29,7 @@ from tests.relay.test_cancel import (
     in_the_stream,
     send_question,
 )
+from tests.support.commands import BARE, KEYS, ROOT, alive, started
 from tests.support.raw_upstream import (
     STREAM_HEAD,
     Line,
