@@ -6,7 +6,7 @@ is started here: identities resolve, and discovery lists, once the ``Account`` i
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -21,7 +21,6 @@ from proxy.bedrock.engine import Engines, open_engines
 from proxy.bedrock.failover import Circuits
 from proxy.bedrock.regions import AwsConfig, choose_region, endpoint
 from proxy.bedrock.targets import Backup, Targets
-from proxy.catalog.entries import ManualModel
 from proxy.catalog.entries import Options as CatalogOptions
 from proxy.metrics import Metrics
 from proxy.metrics.news import DiscoveryNews, credentials_news
@@ -111,8 +110,6 @@ def _discovery(
     settings: Settings, region: str, targets: Targets, metrics: Metrics, own: Identity
 ) -> Discovery:
     listed = settings.discovery_region or (region,)
-    manual = (ManualModel(**{f.name: getattr(row, f.name) for f in fields(row)})
-              for row in settings.manual)  # fmt: skip
     return Discovery(
         targets.list,
         CatalogOptions(
@@ -123,7 +120,7 @@ def _discovery(
             default_context_window=settings.default_context_window,
             default_max_tokens=settings.default_max_tokens,
             geographies=settings.geographies or None,
-            manual=tuple(manual),
+            manual=settings.manual,
             aliases=MappingProxyType(dict(settings.aliases)),
             default_model=settings.default_model,
             default_embedding_model=settings.default_embedding_model,

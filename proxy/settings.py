@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from proxy.likeness import LIKENESSES, stand_ins
 from proxy.tables import (
-    ManualRow,
+    ManualModel,
     TargetRow,
     read_aliases,
     read_endpoint,
@@ -245,7 +245,7 @@ class Settings:
     application_profiles: bool = _setting(
         True, "list your application inference profiles too", table=DISCOVERY
     )
-    manual: tuple[ManualRow, ...] = _setting(
+    manual: tuple[ManualModel, ...] = _setting(
         (),
         "models that you describe, as `[[models.manual]]`; they win over discovery",
         table="models",

@@ -27,8 +27,12 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
-class ManualRow:
-    """One ``[[models.manual]]``. What is not given is left to discovery and our own table."""
+class ManualModel:
+    """One ``[[models.manual]]``. What is given wins over discovery and our own tables.
+
+    ``cost`` is per million tokens (input, output, cache_read, cache_write). ``foundation`` tells
+    the family of an opaque ARN.
+    """
 
     id: str
     name: str | None = None
@@ -62,9 +66,9 @@ def snake(name: str) -> str:
     return _HUMP.sub(r"_\1", name).lower()
 
 
-def read_manual(value: object) -> tuple[ManualRow, ...]:
+def read_manual(value: object) -> tuple[ManualModel, ...]:
     rows = tuple(
-        _row(ManualRow, one, f"[{place}]") for place, one in enumerate(_list(_plain(value)))
+        _row(ManualModel, one, f"[{place}]") for place, one in enumerate(_list(_plain(value)))
     )
     seen: set[str] = set()
     for row in rows:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxy.settings import PREFIX, SettingsError, load
-from proxy.tables import ManualRow, TargetRow
+from proxy.tables import ManualModel, TargetRow
 
 FILE = """
 default_model = "sonnet"
@@ -33,7 +33,7 @@ max_tokens = 8192
 def test_the_founding_documents_model_in_our_file(tmp_path: Path) -> None:
     settings = load({}, _written(tmp_path, FILE), {}).settings
     [manual] = settings.manual
-    assert manual == ManualRow(
+    assert manual == ManualModel(
         id="us.anthropic.claude-opus-4-6-v1:0",
         name="Claude Opus 4.6 (Bedrock)",
         reasoning=True,
@@ -84,7 +84,7 @@ def test_the_same_in_variables() -> None:
     ).settings
     assert settings.targets == (TargetRow("eu-west-1", profile="b"),)
     assert settings.aliases == (("a", "x.one"), ("b", "x.two"))
-    assert settings.manual == (ManualRow("x.one", max_tokens=10),)
+    assert settings.manual == (ManualModel("x.one", max_tokens=10),)
     assert settings.discovery_region == ("us-east-1", "us-west-2")
     short = load({"targets": "us-west-2,eu-west-1"}, None, {}).settings
     assert [one.region for one in short.targets] == ["us-west-2", "eu-west-1"]

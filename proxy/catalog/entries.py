@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from proxy.tables import ManualModel
+
 Kind = Literal[
     "foundation", "profile", "application", "provisioned", "deployment", "imported",
     "marketplace", "manual",
@@ -59,26 +61,6 @@ class Entry:
     cost: Mapping[str, float] | None = None
     firm_output: bool = False
     """The operator gave ``max_output_tokens``: a caller's larger wish is lowered to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ManualModel:
-    """A model that the operator wrote down; what is set wins over discovery and tables.
-
-    ``cost`` is per million tokens (input, output, cache_read, cache_write). ``foundation`` tells
-    the family of an opaque ARN.
-    """
-
-    id: str
-    name: str | None = None
-    reasoning: bool | None = None
-    input: tuple[str, ...] | None = None
-    cost: Mapping[str, float] | None = None
-    context_window: int | None = None
-    max_tokens: int | None = None
-    tools: bool | None = None
-    region: str | None = None
-    foundation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

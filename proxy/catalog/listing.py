@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from proxy.catalog.entries import Access, Entry, Learned, Listing, ManualModel, Options, Summary
+from proxy.catalog.entries import Access, Entry, Learned, Listing, Options, Summary
 from proxy.catalog.families import describe, foundation_of, traits_for
 from proxy.catalog.names import context_size, foundation_in, geography_of, parse_arn
 from proxy.catalog.resolve import Catalog
+from proxy.tables import ManualModel
 
 _OUTPUT_HINT: Final = frozenset({"anthropic", "amazon", "openai", "writer"})
 """Providers whose ``maxTokensMaximum`` is the output limit; for others it is rather the context

@@ -2,12 +2,13 @@
 
 import pytest
 
-from proxy.catalog.entries import Listing, ManualModel, Options
+from proxy.catalog.entries import Listing, Options
 from proxy.catalog.families import traits_for
 from proxy.catalog.limits import EMBEDDING_LIMITS
 from proxy.catalog.listing import build
 from proxy.catalog.resolve import Catalog
 from proxy.errors import ProxyError
+from proxy.tables import ManualModel
 
 NOVA = "amazon.nova-pro-v1:0"
 TITAN = "amazon.titan-embed-text-v2:0"

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.catalog.entries import Learned, Listing, ManualModel, Options
+from proxy.catalog.entries import Learned, Listing, Options
 from proxy.catalog.listing import build
 from proxy.catalog.resolve import Catalog
+from proxy.tables import ManualModel
 
 CAPTURES = Path(__file__).parents[2] / ".." / "shared" / "captures"
 RECORDED = CAPTURES / "posit-dev--chatlas" / "test-anthropic-models-1.json"

@@ -14,7 +14,7 @@ from proxy.cli import toml_text
 from proxy.cli.config import command
 from proxy.cli.openclaw import convert
 from proxy.settings import KEYS, load
-from proxy.tables import ManualRow
+from proxy.tables import ManualModel
 
 FILES = Path(__file__).parent / "openclaw"
 OPUS = "us.anthropic.claude-opus-4-6-v1:0"
@@ -94,7 +94,7 @@ def test_the_founding_documents_file(run: Any, tmp_path: Path) -> None:
     assert settings.refresh_interval == 3600
     assert (settings.default_context_window, settings.default_max_tokens) == (32000, 4096)
     assert settings.manual == (
-        ManualRow(
+        ManualModel(
             OPUS,
             "Claude Opus 4.6 (Bedrock)",
             reasoning=True,
