@@ -19,8 +19,9 @@ import orjson
 
 from proxy.bedrock.bearer import Bearer
 from proxy.bedrock.credentials import Authorizer
-from proxy.bedrock.discovery import Call, Discovery
+from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.lookups import learn
+from proxy.bedrock.pager import Call
 from proxy.catalog.entries import Learned
 from proxy.catalog.model import Model
 from proxy.catalog.resolve import Catalog

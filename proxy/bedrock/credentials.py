@@ -28,6 +28,7 @@ from proxy.bedrock.clock import TOLERANCE, server_time, stamp_time
 from proxy.bedrock.worker import Worker
 from proxy.converse.masking import mask
 from proxy.errors import ProxyError
+from proxy.tasks import tell
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +147,7 @@ class Credentials:
         """Begin to resolve, and to renew from then on. Returns at once; call in the loop."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep(), name="credentials")
+            self._keeper.add_done_callback(tell)
 
     async def close(self) -> None:
         """Stop renewing. A source that hangs is left behind with its thread."""
@@ -239,6 +241,7 @@ class Credentials:
     def _renew(self) -> asyncio.Task[None]:
         if self._flight is None or self._flight.done():
             self._flight = asyncio.create_task(self._ask(), name="credentials-renewal")
+            self._flight.add_done_callback(self._landed)
             self._begun = self._clock()
         return self._flight
 
@@ -256,7 +259,14 @@ class Credentials:
             self._failed(failure)
         else:
             self._renewed(keys, seen, due)
-        self._tried = self._clock()
+        finally:
+            self._tried = self._clock()
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        """A source may fail in a way nobody thought of: a failure like others, and its trace."""
+        tell(flight)
+        if not flight.cancelled() and (fault := flight.exception()) is not None:
+            self._failed(Unavailable("see its trace", type(fault).__name__))
 
     def _renewed(self, keys: Keys, seen: Mark, due: float) -> None:
         now = self.now()

@@ -6,22 +6,21 @@ for all who want one; each listing may be denied, fail or hang on its own, and t
 last gave. The catalog without any listing resolves names from our own table.
 
 ``lookup`` asks once what stands behind an ARN that does not tell (an application profile). Source:
-Amazon Bedrock API reference, the List and Get calls of the control plane; its pagination repeats
-``nextToken`` until it is absent, and an empty page may carry one.
+Amazon Bedrock API reference, the List and Get calls of the control plane (paged: ``pager.py``).
 """
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 import httpx
-import orjson
 
 from proxy.bedrock.lookups import learn
+from proxy.bedrock.pager import Answer, Call, Pager, Source, fetch, reason_of
 from proxy.bedrock.regions import geographies
 from proxy.bedrock.resolved import Resolved
 from proxy.catalog.entries import Learned, Listing, Options, Summary
@@ -29,18 +28,10 @@ from proxy.catalog.listing import build
 from proxy.catalog.model import Model
 from proxy.catalog.resolve import Catalog
 from proxy.errors import ProxyError
+from proxy.tasks import tell
 
 logger = logging.getLogger(__name__)
 
-Call = Callable[[str, str, Mapping[str, str]], Awaitable[tuple[int, Mapping[str, str], bytes]]]
-"""A signed GET on the control plane: region, encoded path, query (not encoded) to status, headers,
-body. May raise ``ProxyError``, ``OSError`` (so also ``TimeoutError``) or ``httpx.TransportError``.
-"""
-
-_PAGES: Final = 50
-_CALLS: Final = 96
-"""Calls of one refresh in one region, over all its listings."""
-_AT_ONCE: Final = 4
 _PAUSES: Final = (5.0, 15.0, 60.0, 300.0)
 """Seconds between refreshes while all listings fail."""
 _WATCH: Final = 60.0
@@ -48,16 +39,6 @@ _LOOKUP_LIMIT: Final = 3.0
 _LOOKUPS_AT_ONCE: Final = 4
 _UNKNOWN_FOR: Final = 300.0
 _KEPT: Final = 2048
-
-
-class Source(NamedTuple):
-    """One listing: the ``Listing`` field it fills, its path and query, the key of its items."""
-
-    field: str
-    path: str
-    query: tuple[tuple[str, str], ...]
-    key: str
-
 
 _MOST: Final = (("maxResults", "1000"),)
 SOURCES: Final = (
@@ -106,13 +87,6 @@ class State:
     refreshing: bool
     models: int
     failed: Mapping[str, str]
-
-
-class _Answer(NamedTuple):
-    """What one listing gave: ``items`` is ``None`` if nothing of it was had."""
-
-    items: tuple[Summary, ...] | None
-    failure: str = ""
 
 
 _Good = dict[tuple[str, str], tuple[Summary, ...]]
@@ -171,6 +145,7 @@ class Discovery:
         """Begin to list, and to refresh from then on. Returns at once; call in the loop."""
         if self._enabled and self._keeper is None:
             self._keeper = asyncio.create_task(self._keep(), name="discovery")
+            self._keeper.add_done_callback(tell)
 
     async def close(self) -> None:
         tasks = [*self._lookups.values(), self._keeper, self._flight]
@@ -193,6 +168,7 @@ class Discovery:
         """The refresh that is under way, or a new one."""
         if self._flight is None or self._flight.done():
             self._flight = asyncio.create_task(self._refresh(), name="discovery-refresh")
+            self._flight.add_done_callback(self._landed)
         return self._flight
 
     async def ask(self, call: Call) -> Catalog:
@@ -222,6 +198,7 @@ class Discovery:
             if full or self._clock() < self._unknown.get(arn, 0.0):
                 return
             task = self._lookups[arn] = asyncio.create_task(self._look(arn), name="lookup")
+            task.add_done_callback(tell)
         await asyncio.wait({task})
 
     def state(self) -> State:
@@ -240,7 +217,7 @@ class Discovery:
             async with asyncio.timeout(_LOOKUP_LIMIT):
                 learned = await learn(arn, self._get)
         except (ProxyError, OSError, httpx.TransportError, ValueError) as failure:
-            logger.info("what stands behind an ARN could not be asked: %s", _reason(failure))
+            logger.info("what stands behind an ARN could not be asked: %s", reason_of(failure))
         finally:
             self._lookups.pop(arn, None)
         if learned is None:
@@ -250,7 +227,7 @@ class Discovery:
             self.snapshot = self.snapshot.learn(arn, learned)
 
     async def _get(self, region: str, path: str) -> Mapping[str, Any]:
-        return await _fetch(self._call, region, path, {})
+        return await fetch(self._call, region, path, {})
 
     async def _refresh(self) -> None:
         answers = await asyncio.gather(*(self._region(region) for region in self._regions))
@@ -274,7 +251,14 @@ class Discovery:
             self._at = self._clock()
         self._count(good)
 
-    async def _region(self, region: str) -> dict[str, _Answer]:
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        """A refresh that failed in a way nobody thought of counts as one in which all did."""
+        tell(flight)
+        if not flight.cancelled() and flight.exception() is not None:
+            self._tried = True
+            self._misses += 1
+
+    async def _region(self, region: str) -> dict[str, Answer]:
         began = time.monotonic()
         listed = await self._list(region, self._call)
         failures = {answer.failure for answer in listed.values()} - {""}
@@ -288,9 +272,9 @@ class Discovery:
             logger.info("listing of %s: %s (%s)", region, outcome, ", ".join(sorted(failures)))
         return listed
 
-    async def _list(self, region: str, call: Call) -> dict[str, _Answer]:
+    async def _list(self, region: str, call: Call) -> dict[str, Answer]:
         """All listings of a region, each within the one deadline."""
-        pager = _Pager(call, region, asyncio.get_running_loop().time() + self._limit)
+        pager = Pager(call, region, asyncio.get_running_loop().time() + self._limit)
         answers = await asyncio.gather(*(pager.read(source) for source in SOURCES))
         return {source.field: answer for source, answer in zip(SOURCES, answers, strict=True)}
 
@@ -327,70 +311,6 @@ class Discovery:
             pause = _PAUSES[min(self._misses, len(_PAUSES)) - 1]
             return spread * (min(pause, self._interval) if self._interval else pause)
         return spread * self._interval if self._interval else float("inf")
-
-
-class _Pager:
-    """Reads the pages of a region's listings within one deadline and one count of calls."""
-
-    def __init__(self, call: Call, region: str, deadline: float) -> None:
-        self._call = call
-        self._region = region
-        self._deadline = deadline
-        self._left = _CALLS
-        self._gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def read(self, source: Source) -> _Answer:
-        """Every page, up to the cap. What a fault or the deadline left is given with its reason."""
-        items: list[Summary] = []
-        failure = ""
-        try:
-            async with asyncio.timeout_at(self._deadline), self._gate:
-                failure = await self._pages(source, items)
-        except (ProxyError, OSError, httpx.TransportError, ValueError) as fault:
-            failure = _reason(fault)
-            if not items:
-                return _Answer(None, failure)
-        return _Answer(tuple(items), failure)
-
-    async def _pages(self, source: Source, items: list[Summary]) -> str:
-        token: str | None = None
-        seen: set[str] = set()
-        for _ in range(_PAGES):
-            if self._left <= 0:
-                return "cap"
-            self._left -= 1
-            query = dict(source.query) | ({"nextToken": token} if token else {})
-            page = await _fetch(self._call, self._region, source.path, query)
-            found = page.get(source.key)
-            items.extend(item for item in found or () if isinstance(item, dict))
-            token = page.get("nextToken")
-            if not isinstance(token, str) or not token:
-                return ""
-            if token in seen:
-                return "repeated"
-            seen.add(token)
-        return "cap"
-
-
-async def _fetch(call: Call, region: str, path: str, query: Mapping[str, str]) -> Mapping[str, Any]:
-    """One answer's JSON object. Raises ``ProxyError`` with the reason of a refusal."""
-    status, _, body = await call(region, path, query)
-    if status != 200:
-        reason = {403: "denied", 404: "absent", 429: "throttled"}.get(status, f"status {status}")
-        raise ProxyError(502, f"the control plane answered {status}", reason=reason)
-    parsed = orjson.loads(body)
-    if not isinstance(parsed, dict):
-        raise ValueError("not a JSON object")
-    return parsed
-
-
-def _reason(fault: BaseException) -> str:
-    """A short word for a listing's failure."""
-    if isinstance(fault, ProxyError):
-        return "denied" if fault.status == 403 else fault.reason
-    if isinstance(fault, TimeoutError | httpx.TimeoutException):
-        return "timeout"
-    return "malformed" if isinstance(fault, ValueError) else "unreachable"
 
 
 def _bounded(kept: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Final
 import httpx
 
 from proxy.bedrock.credentials import Authorizer
-from proxy.bedrock.discovery import Call
 from proxy.bedrock.failover import Circuits, Course, Stop, Target
+from proxy.bedrock.pager import Call
 from proxy.bedrock.paths import query_string
 from proxy.bedrock.regions import AwsConfig, Service, endpoint
 from proxy.bedrock.transport import SignedTransport, build_request, read_whole

@@ -18,6 +18,7 @@ from proxy.cli.sockets import Inherited, address, listen
 from proxy.metrics.workers import Link
 from proxy.server import Server, SideDoor, configure, raise_descriptor_limit
 from proxy.settings import Loaded, SettingsError
+from proxy.tasks import tell
 from proxy.tracing import ExtraMissing
 
 _ABSENT_WITHIN = 4.0
@@ -112,6 +113,7 @@ async def _joined(link: Link | None, house: House, server: Server) -> AsyncItera
         yield
         return
     talk = asyncio.create_task(link.run(house.metrics.snapshot, server.stop), name="link")
+    talk.add_done_callback(tell)
     try:
         yield
     finally:

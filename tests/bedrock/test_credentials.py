@@ -240,17 +240,43 @@ async def test_a_changed_file_is_looked_at(made, monkeypatch) -> None:
     assert (await made.engine.keys()).access_key == "AKIA2"
 
 
-async def test_an_unforeseen_fault_does_not_spin(made, monkeypatch) -> None:
+async def test_an_unforeseen_fault_is_a_failure_that_is_told(made, monkeypatch, caplog) -> None:
     monkeypatch.setattr("proxy.bedrock.credentials._WATCH", 0.001)
     made.fails = AttributeError("a bug")
     made.engine.start()
-    with pytest.raises(ProxyError):
+    with pytest.raises(ProxyError) as caught:
         await made.engine.keys()
+    assert "are not available" in caught.value.message
     await asyncio.sleep(0.03)
+    assert made.loads == 1  # it does not spin
+    with pytest.raises(ProxyError):  # nor does every request ask anew
+        await made.engine.keys()
     assert made.loads == 1
-    task = made.engine._flight
-    assert task is not None
-    assert isinstance(task.exception(), AttributeError)
+    assert (made.engine.state().error, made.engine.state().absent) == ("AttributeError", False)
+    assert made.seen == [("none", "AttributeError")]
+    [told] = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert isinstance(told.exc_info[1], AttributeError)
+
+
+async def test_an_unforeseen_fault_heals_like_others(made) -> None:
+    made.fails = AttributeError("a bug")
+    await made.engine.settled(5)
+    made.fails, made.now = None, made.now + 5
+    assert (await made.engine.keys()).access_key == "AKIA1"
+    assert made.engine.state().error is None
+    assert [outcome for _, outcome in made.seen] == ["AttributeError", "ok"]
+
+
+async def test_a_watch_over_the_files_that_fails_is_told(made, monkeypatch, caplog) -> None:
+    def broken() -> tuple[tuple[str, int, int], ...]:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr("proxy.bedrock.credentials._WATCH", 0.001)
+    await made.engine.keys()
+    monkeypatch.setattr(made.engine, "_mark", broken)
+    made.engine.start()
+    await asyncio.sleep(0.05)
+    assert any("credentials ended unforeseen" in r.getMessage() for r in caplog.records)
 
 
 # ---- after AWS refused --------------------------------------------------------------------------

@@ -265,6 +265,41 @@ async def hang(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200)
 
 
+async def test_a_refresh_that_fails_unforeseen_is_told_and_tried_again_soon(
+    plane, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr("proxy.bedrock.discovery._WATCH", 0.005)
+    plane.models(NOVA)
+    discovery = plane.discovery()
+    with monkeypatch.context() as broken:
+
+        def build(*_: object) -> None:
+            raise LookupError("a bug")
+
+        broken.setattr("proxy.bedrock.discovery.build", build)
+        discovery.start()
+        assert (await discovery.fresh()).list() == ()
+        assert (await discovery.fresh()).list() == ()
+        assert len(plane.outcomes) == 1  # a reader waits for the first one only
+        await asyncio.sleep(0.03)
+    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
+        "the task discovery-refresh ended unforeseen"
+    ]
+    plane.now += 6  # the first of the pauses between failures
+    async with asyncio.timeout(3):
+        while shown(discovery) != [NOVA]:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_a_listing_that_is_no_list_holds_nothing(plane) -> None:
+    for junk in (7, "models", {"a": {"modelId": NOVA}}, None):
+        plane.on("foundation_models").respond(json={"modelSummaries": junk})
+        discovery = plane.discovery(interval=0)
+        await discovery.fresh()
+        assert shown(discovery) == []
+        assert discovery.state().failed == {}
+
+
 async def test_a_hanging_listing_holds_up_nothing(plane) -> None:
     plane.models(NOVA)
     plane.on("custom_models").mock(side_effect=hang)

@@ -1,0 +1,45 @@
+"""A background task that fails is told in the log when it fails, not when it is thrown away."""
+
+import asyncio
+import logging
+
+import pytest
+
+from proxy.tasks import tell
+
+pytestmark = pytest.mark.anyio
+
+
+async def watched(work) -> asyncio.Task[None]:
+    task = asyncio.create_task(work(), name="made")
+    task.add_done_callback(tell)
+    await asyncio.wait({task})
+    return task
+
+
+async def test_a_fault_is_told_once(caplog) -> None:
+    async def work() -> None:
+        raise LookupError("a bug")
+
+    task = await watched(work)
+    [told] = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert told.getMessage() == "the task made ended unforeseen"
+    assert told.exc_info is not None
+    assert told.exc_info[1] is task.exception()
+
+
+async def test_a_good_end_is_not_worth_a_word(caplog) -> None:
+    async def work() -> None:
+        return
+
+    await watched(work)
+    assert not caplog.records
+
+
+async def test_nor_is_a_cancelled_one(caplog) -> None:
+    async def work() -> None:
+        asyncio.current_task().cancel()  # type: ignore[union-attr]
+        await asyncio.sleep(0)
+
+    assert (await watched(work)).cancelled()
+    assert not caplog.records
