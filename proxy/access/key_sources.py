@@ -45,10 +45,12 @@ class FileSource:
         stamp = (now.st_mtime_ns, now.st_ino, now.st_size)
         if stamp == self._stamp and not force:
             return None
-        self._stamp = stamp
         if now.st_size > _SIZE_LIMIT:
+            self._stamp = stamp
             raise KeysError(f"over {_SIZE_LIMIT} bytes")
-        return self._path.read_text(encoding="utf-8")
+        data = self._path.read_bytes()
+        self._stamp = stamp  # not before: a change that could not be read is still to be read
+        return data.decode("utf-8")
 
 
 def check_file(path: Path) -> int:

@@ -67,7 +67,7 @@ def read_tree(text: str) -> Tree:
     """The tables below ``keys``, by name, unchecked within. Raises ``KeysError``."""
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
+    except (ValueError, RecursionError) as fault:  # also an endless number, an endless nest
         raise KeysError(f"not valid TOML: {fault}") from None
     tables = tree.pop("keys", {})
     if tree:

@@ -22,6 +22,7 @@ from proxy.access.keyfile import Entry, KeysError, parse_keys
 from proxy.access.tenant import SINGLE, Tenant
 from proxy.errors import ProxyError, invalid
 from proxy.logs import logger
+from proxy.tasks import tell
 
 _NOBODY: Final = bytes(32)
 _REMEMBERED: Final = 1024
@@ -166,7 +167,10 @@ class KeyStore:
     def start(self) -> None:
         """Look at the source from now on, every ``source.interval`` seconds and on ``reload``."""
         if self._source is not None and self._watching is None:
-            self._watching = asyncio.get_running_loop().create_task(self._watch(self._source))
+            self._watching = asyncio.get_running_loop().create_task(
+                self._watch(self._source), name="keys"
+            )
+            self._watching.add_done_callback(tell)
 
     def reload(self) -> None:
         """Look at the source at once (SIGHUP). Only on the store's own loop."""
@@ -175,8 +179,7 @@ class KeyStore:
     async def close(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watching
+            await asyncio.wait({self._watching})
             self._watching = None
 
     async def _watch(self, source: Source) -> None:

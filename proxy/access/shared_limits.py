@@ -27,6 +27,7 @@ from proxy.access.shared_wire import Answer, Ending, Scope, Seen, refusal
 from proxy.access.tenant import Allowance
 from proxy.errors import ProxyError
 from proxy.logs import logger
+from proxy.tasks import tell
 
 LEASE_SECONDS: Final = 30.0
 RENEW_SECONDS: Final = 2.0
@@ -105,8 +106,9 @@ class SharedLimiter:
         scopes = tuple(self._scopes(demand))
         if not scopes:
             return Lease(None)
-        if self._tending is None:
-            self._tending = asyncio.get_running_loop().create_task(self._tend())
+        if self._tending is None or self._tending.done():
+            self._tending = asyncio.get_running_loop().create_task(self._tend(), name="limits")
+            self._tending.add_done_callback(tell)
         lease = uuid.uuid4().hex
         if self._clock() < self._blind_until:
             return await self._alone(scopes, demand)
@@ -136,8 +138,7 @@ class SharedLimiter:
         """Tell what has ended, for at most a second, and disconnect."""
         if self._tending is not None:
             self._tending.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._tending
+            await asyncio.wait({self._tending})
             self._tending = None
         with suppress(*self._faults):
             async with asyncio.timeout(1.0), self._order:

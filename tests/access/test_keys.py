@@ -73,6 +73,8 @@ def test_every_field_of_an_entry_is_read() -> None:
     ("text", "told"),
     [
         ("[keys.a", "not valid TOML"),
+        ("a = " + "[" * 20_000, "not valid TOML"),
+        ("a = " + "1" * 5_000, "not valid TOML"),
         ("x = 1", "`x` is no part of a keys file"),
         ("keys = 1", "one table per key"),
         ("[keys.a]\n", "[keys.a]: `hash` is missing"),
@@ -343,6 +345,40 @@ async def test_a_source_that_was_never_read_is_no_401(tmp_path: Path) -> None:
         assert (await store.lookup(KEY.encode())).name == "a"
     finally:
         await store.close()
+
+
+async def test_a_change_that_could_not_be_read_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No descriptor was free just then: the change (a revoked key, say) is not lost."""
+    file = tmp_path / "keys.toml"
+    file.write_text(table("a"))
+    source = FileSource(file)
+    await source.read(False)
+    file.write_text(table("a") + table("b", key=mint_key()))
+    with monkeypatch.context() as full:
+
+        def no_descriptor(path: Path) -> bytes:
+            raise OSError(24, "Too many open files")
+
+        full.setattr(Path, "read_bytes", no_descriptor)
+        with pytest.raises(OSError, match="Too many open files"):
+            await source.read(False)
+    assert "[keys.b]" in (await source.read(False) or "")
+
+
+async def test_a_watch_that_fails_unforeseen_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        interval, name = 0.001, "made"
+
+        async def read(self, force: bool) -> str | None:
+            raise LookupError("a bug")
+
+    store = KeyStore(Broken())
+    store.start()
+    await until(lambda: caplog.records)
+    await store.close()
+    assert caplog.records[0].getMessage() == "the task keys ended unforeseen"
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"x" * 4_000_001, b"[keys"])
