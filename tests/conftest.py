@@ -5,8 +5,12 @@ import threading
 import time
 from collections.abc import Iterator
 
+import openai
 import pytest
 from hypothesis import HealthCheck, settings
+
+from proxy.simulator import Simulator
+from tests.support.running import Running, serving
 
 settings.register_profile(
     "house",
@@ -46,6 +50,29 @@ def no_thread_stays() -> Iterator[None]:
     ]:
         assert time.monotonic() < ends, f"{stays} stayed behind"
         time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def proxy(simulator: Simulator) -> Iterator[Running]:
+    with serving(
+        simulator.url,
+        access_key=simulator.access_key,
+        secret_key=simulator.secret_key,
+        mode="simulator",
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(proxy: Running) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="unused", max_retries=0) as one:
+        yield one
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

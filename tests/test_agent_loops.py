@@ -62,12 +62,6 @@ LLAMA = "us.meta.llama3-3-70b-instruct-v1:0"
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
 @contextmanager
 def proxy(simulator: Simulator, **settings: object) -> Iterator[Running]:
     with serving(

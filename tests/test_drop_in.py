@@ -78,12 +78,6 @@ def started(simulator: Simulator, **variables: str) -> Iterator[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def gateway(simulator: Simulator) -> Iterator[tuple[str, str]]:
     with started(
         simulator,

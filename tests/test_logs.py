@@ -188,12 +188,6 @@ def test_what_libraries_warn_of_comes_in_the_same_form(logged: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def proxy(simulator: Simulator) -> Iterator[Running]:
     with serving(
         simulator.url, environment={"BEDROCK_PROXY_API_KEY": KEY},

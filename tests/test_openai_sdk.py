@@ -1,13 +1,11 @@
 """The main job, whole: the real openai SDK against the proxy against the simulator."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 
-from proxy.simulator import Simulator
-from tests.support.running import Running, serving, wait_until
+from tests.support.running import Running, wait_until
 
 SONNET = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 NOVA = "us.amazon.nova-pro-v1:0"
@@ -24,29 +22,6 @@ WEATHER: Any = {
         },
     },
 }
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def proxy(simulator: Simulator) -> Iterator[Running]:
-    with serving(
-        simulator.url,
-        access_key=simulator.access_key,
-        secret_key=simulator.secret_key,
-        mode="simulator",
-    ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(proxy: Running) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="unused", max_retries=0) as one:
-        yield one
 
 
 @pytest.mark.parametrize("model", [SONNET, NOVA, LLAMA])

@@ -52,12 +52,6 @@ def test_a_state_goes_with_its_parent_only() -> None:
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def proxy(simulator: Simulator) -> Iterator[Running]:
     with serving(
         simulator.url, access_key=simulator.access_key, secret_key=simulator.secret_key

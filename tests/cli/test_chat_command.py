@@ -35,12 +35,6 @@ def run(*arguments: str, given: str = "", **environment: str) -> subprocess.Comp
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def proxy(simulator: Simulator) -> Iterator[Running]:
     with serving(
         simulator.url,

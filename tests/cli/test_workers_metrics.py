@@ -105,12 +105,6 @@ def patiently(look: Callable[[str], float | None], name: str) -> float | None:
         return None
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
 def test_totals_are_right_and_outlive_a_killed_worker(simulator: Simulator) -> None:
     with family(simulator, "--metrics-port", "0") as proxies:
         check_the_metrics_port(proxies)

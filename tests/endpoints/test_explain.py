@@ -32,12 +32,6 @@ QUESTION: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def proxy(simulator: Simulator) -> Iterator[Running]:
     with serving(
         simulator.url,

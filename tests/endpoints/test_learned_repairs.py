@@ -33,12 +33,6 @@ def tool(**function: Any) -> Any:
     return {"type": "function", "function": {"name": "look_up", "description": "x", **function}}
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
 @contextmanager
 def running(simulator: Simulator) -> Iterator[Running]:
     with serving(

@@ -38,12 +38,6 @@ OTHERS = (
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def client(simulator: Simulator) -> Iterator[openai.OpenAI]:
     with (
         serving(simulator.url, access_key=simulator.access_key,

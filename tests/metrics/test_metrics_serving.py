@@ -14,12 +14,6 @@ MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 PREFIX = "bedrock_proxy_"
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
 @pytest.fixture
 def proxy(simulator: Simulator) -> Iterator[Running]:
     """A new one for each test: figures begin at zero."""

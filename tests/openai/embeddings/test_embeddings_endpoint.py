@@ -3,15 +3,13 @@
 import base64
 import math
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from proxy.simulator import Simulator
-from tests.support.running import Running, serving, wait_until
+from tests.support.running import Running, wait_until
 
 TITAN = "amazon.titan-embed-text-v2:0"
 TITAN_1 = "amazon.titan-embed-text-v1"
@@ -20,29 +18,6 @@ COHERE_4 = "us.cohere.embed-v4:0"
 NOVA = "amazon.nova-2-multimodal-embeddings-v1:0"
 SONNET = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 SIZES = {TITAN: 1024, TITAN_1: 1536, COHERE_3: 1024, COHERE_4: 1536, NOVA: 3072}
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def proxy(simulator: Simulator) -> Iterator[Running]:
-    with serving(
-        simulator.url,
-        access_key=simulator.access_key,
-        secret_key=simulator.secret_key,
-        mode="simulator",
-    ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(proxy: Running) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="unused", max_retries=0) as one:
-        yield one
 
 
 def post(proxy: Running, **body: Any) -> httpx.Response:
