@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -42,7 +41,7 @@ from proxy.memory.opening import open_memory
 from proxy.memory.store import Memory, NoMemory
 from proxy.metrics import Metrics
 from proxy.metrics.lag import LoopLag
-from proxy.openai.chat.api import CHAT
+from proxy.openai.chat.api import CHAT, chat
 from proxy.openai.completions.api import completions
 from proxy.openai.embeddings.api import EMBEDDINGS
 from proxy.openai.errors import error_body
@@ -53,14 +52,6 @@ from proxy.settings import Loaded, Settings, SettingsError
 from proxy.tracing import PassOn, open_spans
 
 PREFIXES: Final = ("/v1", "", "/api/v1", "/openai/v1")
-SPOKEN: Final[Mapping[str, Dialect]] = MappingProxyType(
-    {
-        "chat/completions": CHAT,
-        "completions": completions(CHAT),
-        "embeddings": EMBEDDINGS,
-    }
-)
-"""The client APIs, by their path below a prefix."""
 
 Page = Callable[[str], Awaitable[tuple[bytes, str]]]
 """An ``accept`` header to a page of metrics and its content type."""
@@ -227,8 +218,17 @@ def remembering(settings: Settings) -> Memory:
         raise SettingsError(str(fault)) from None
 
 
+def _spoken() -> Mapping[str, Dialect]:
+    """The client APIs, by their path below a prefix."""
+    return {
+        "chat/completions": chat(),
+        "completions": completions(CHAT),
+        "embeddings": EMBEDDINGS,
+    }
+
+
 def _routes(shop: Shop, account: Account, prefixes: Sequence[str]) -> Sequence[Route]:
-    spoken = {path: Generate(dialect, shop) for path, dialect in SPOKEN.items()}
+    spoken = {path: Generate(dialect, shop) for path, dialect in _spoken().items()}
     catalog_for = everyones(account.discovery) if shop.clients is None else each_ones(shop.clients)
     listing = list_models(catalog_for, render_list)
     single = one_model(catalog_for, render_one, shop.desk.learned)

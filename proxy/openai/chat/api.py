@@ -3,6 +3,7 @@
 Source: OpenAI API reference, *Chat completions*.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from proxy.dialect import Dialect
@@ -11,6 +12,7 @@ from proxy.openai.chat.links import linked, links
 from proxy.openai.chat.recollection import lacking, restored
 from proxy.openai.chat.request import parse_request
 from proxy.openai.chat.to_converse import translate
+from proxy.openai.chat.tool_memory import ToolMemory
 from proxy.openai.chat.weight import weigh
 from proxy.openai.errors import error_body, error_event
 
@@ -30,3 +32,8 @@ CHAT: Final = Dialect(
     links=links,
     linked=linked,
 )
+
+
+def chat() -> Dialect:
+    """The same for one house: tools that were sent before are not read again."""
+    return replace(CHAT, parse=ToolMemory().parse)

@@ -25,6 +25,7 @@ from proxy.openai.chat.request_shape import (
     ReasoningAsk,
     ResponseFormat,
     ToolChoice,
+    Tools,
     ToolSpec,
 )
 from proxy.openai.chat.request_tools import (
@@ -55,8 +56,12 @@ __all__ = [
     "ResponseFormat",
     "ToolChoice",
     "ToolSpec",
+    "Tools",
     "parse_request",
 ]
+
+ToolReader = Callable[[Mapping[str, Json]], tuple[ToolSpec, ...]]
+"""Of a body's tools, checked, or a 400."""
 
 MAX_MODEL: Final = 2_048
 MAX_STOP: Final = 2_500
@@ -65,14 +70,17 @@ _TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority", "fast
 _STRICT_HEADER: Final = "x-bedrock-proxy-strict"
 
 
-def parse_request(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
-    """A body and its (lower-case) headers as a checked request.
+def parse_request(
+    body: bytes, headers: Mapping[str, str], tools_of: ToolReader = read_tools
+) -> ChatRequest:
+    """A body and its (lower-case) headers as a checked request; its tools as ``tools_of`` reads
+    them.
 
     Raises ``ProxyError`` 400 for bytes that are no JSON object (also invalid UTF-8, NaN, lone
     surrogates, nesting beyond a thousand levels) and for each fault of a field, naming it.
     """
     fields = unfold(load_object(body))
-    tools = read_tools(fields)
+    tools = tools_of(fields)
     legacy = fields.get("tools") is None and fields.get("functions") is not None
     choice = read_choice_of_tool(fields)
     check_choice(choice, bool(tools), legacy)

@@ -6,8 +6,9 @@ skeleton checked; all else is a plain value. ``request.py`` makes these.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from proxy.catalog.model import Traits
 from proxy.converse.types import Json
 
 
@@ -26,6 +27,13 @@ class ToolSpec:
     parameters: Json = None
     strict: bool = False
     source: Mapping[str, Json] = field(default_factory=dict)
+
+
+class Tools(tuple[ToolSpec, ...]):
+    """The tools of a request, and what ``tool_specs`` made of them for the family asked last: an
+    agent sends the same ones with every turn (``tool_memory``)."""
+
+    made: tuple[Traits, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from proxy.errors import unsupported
 from proxy.openai.chat.caching import cache_mark
 from proxy.openai.chat.closed_schemas import closed_schema
 from proxy.openai.chat.notes import Notes
-from proxy.openai.chat.request import ChatRequest, ToolSpec
+from proxy.openai.chat.request import ChatRequest, Tools, ToolSpec
 from proxy.openai.chat.tool_arguments import WRAPPED
 from proxy.openai.chat.tool_names import ToolNames
 from proxy.openai.chat.tool_schemas import shape_of, tool_schema
@@ -59,6 +59,27 @@ def distinct(tools: Sequence[ToolSpec], notes: Notes) -> list[ToolSpec]:
 
 def custom_names(specs: Sequence[ToolSpec]) -> frozenset[str]:
     return frozenset(spec.name for spec in specs if spec.kind == "custom")
+
+
+def entries_of(
+    tools: tuple[ToolSpec, ...],
+    specs: Sequence[ToolSpec],
+    names: ToolNames,
+    traits: Traits,
+    notes: Notes,
+) -> Sequence[Entry]:
+    """``tool_entries`` of ``tools``, kept with them where nothing but them and the family decides:
+    no name is changed and nothing is noted. What is kept must not be written to."""
+    if not isinstance(tools, Tools) or names.to_client:
+        return tool_entries(specs, names, traits, notes)
+    if tools.made is not None and tools.made[0] == traits:
+        kept: Sequence[Entry] = tools.made[1]
+        return kept
+    before = notes.tokens()
+    entries = tuple(tool_entries(specs, names, traits, notes))
+    if notes.tokens() == before and all(len(group) == 1 for _, group in entries):
+        tools.made = (traits, entries)
+    return entries
 
 
 def tool_entries(

@@ -28,9 +28,9 @@ from proxy.openai.chat.tool_specs import (
     HistoryCall,
     custom_names,
     distinct,
+    entries_of,
     grounding_entry,
     rebuilt_specs,
-    tool_entries,
 )
 
 __all__ = [
@@ -97,7 +97,7 @@ def translate_tools(
     if names.to_client:
         notes.tell("tools.name:renamed")
     _check_choice(choice, specs, request.legacy_functions)
-    entries = tool_entries(specs, names, traits, notes)
+    entries = entries_of(request.tools, specs, names, traits, notes)
     grounding = grounding_entry(request, traits, entries)
     blank = ToolTranslation(names, custom=custom_names(specs))
     if choice.mode != "none" and (entries or grounding):
