@@ -10,6 +10,7 @@ Source: uvicorn's ``HttpToolsProtocol`` and ``Server``; the promises stand in th
 
 import asyncio
 import contextlib
+import functools
 import resource
 import signal
 import socket
@@ -17,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Final, cast
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -79,6 +81,7 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._head_size = 0
         self._in_head = True
+        self._declined = False
 
     # uvicorn narrows the type that asyncio declares, and so do we.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -94,25 +97,79 @@ class Connection(HttpToolsProtocol):
             if not self._head_size:
                 self._arm(HEAD_SECONDS)
             self._head_size += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+            return
         # A body may share the read with its head; only a head that is still unfinished counts.
         if self._in_head and self._head_size > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large", b"The request head is too large.")
 
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser, and go on in HTTP/1.1 where a client offers another protocol.
+
+        Java's own HttpClient offers h2c with every request to an http:// address, its body behind
+        it. httptools takes whatever follows such a head for the other protocol, so a parser that
+        knows only of the body reads on.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offered:
+                data = data[offered.args[0] :]
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            framing = self._framing()
+            if framing:
+                self._declined = True
+                self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
+                self._declined = False
+
+    def _framing(self) -> bytes:
+        """The headers that announce a body; empty where none follows."""
+        named = (b"content-length", b"transfer-encoding")
+        lines = (b"%b: %b\r\n" % (name, value) for name, value in self.headers if name in named)
+        return b"".join(lines)
+
     def on_message_begin(self) -> None:
+        if self._declined:
+            return
         super().on_message_begin()
         self._in_head = True
 
+    def on_url(self, url: bytes) -> None:
+        if not self._declined:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._declined:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self._declined:
+            return
         self._in_head, self._head_size = False, 0
         before: Any = self.cycle
         waiting_in_line = before is not None and not before.response_complete
+        old = self.parser.get_http_version() == "1.0"
+        if old:
+            self.expect_100_continue = False
         super().on_headers_complete()
+        if old:
+            self.cycle.send = functools.partial(  # type: ignore[method-assign]
+                _send_unchunked, self.cycle, self.cycle.send
+            )
         self._disarm()
         if not waiting_in_line:  # else reading is paused by us, and not slow
             self._arm(BODY_SECONDS + self._declared_length() / BODY_RATE)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade() and self._framing():
+            return  # the end of a head only: see `_parse`
         self._disarm()
         self._in_head = True
         super().on_message_complete()
@@ -217,6 +274,18 @@ class SideDoor:
 
     async def close(self) -> None:
         await self._server.shutdown([self._listener])
+
+
+async def _send_unchunked(cycle: Any, send: Callable[[Any], Any], message: Any) -> None:
+    """Send to an HTTP/1.0 client, which knows no chunks: the end of the connection ends the body.
+
+    RFC 9112, section 6.1. uvicorn chunks whatever has no length, and counts what has one.
+    """
+    if message["type"] == "http.response.body":
+        cycle.expected_content_length = len(message.get("body", b""))
+    elif all(name.lower() != b"content-length" for name, _ in message.get("headers", ())):
+        cycle.chunked_encoding = False
+    await send(message)
 
 
 def configure(

@@ -204,6 +204,58 @@ def test_no_second_request_hides_in_a_body(upstream: RawUpstream, head: bytes) -
         assert b"HTTP/1.1 200" not in data
 
 
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_offer_of_http2_does_not_cost_the_body(
+    upstream: RawUpstream, chunks: bool, whole: bool
+) -> None:
+    """Java's own HttpClient offers h2c with every request to an http:// address."""
+    body = orjson.dumps(question())
+    framing = b"transfer-encoding: chunked" if chunks else b"content-length: %d" % len(body)
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nconnection: Upgrade, HTTP2-Settings\r\n"
+        b"host: localhost\r\nhttp2-settings: AAEAAEAAAAIAAAAB\r\nupgrade: h2c\r\n"
+        b"content-type: application/json\r\n" + framing + b"\r\n\r\n"
+    )
+    sent = head + (b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunks else body)
+    last = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        for part in [sent] if whole else [sent[: len(head)], sent[len(head) :]]:
+            client.sendall(part)
+            time.sleep(0.05)
+        client.sendall(last)
+        answer = read_all(client)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert b"data: [DONE]" in answer
+    assert len(upstream.calls()) == 1
+
+
+def test_an_offer_without_a_body_is_passed_over(upstream: RawUpstream) -> None:
+    offer = (
+        b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
+        b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n\r\n"
+    )
+    last = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        client.sendall(offer + offer + last)
+        assert read_all(client).count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_http_1_0_is_answered_without_chunks(upstream: RawUpstream) -> None:
+    body = orjson.dumps(question())
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.0\r\ncontent-type: application/json\r\n"
+            b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        head, _, stream = read_all(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"transfer-encoding" not in head.lower()
+    assert b"\r\nconnection: close" in head.lower()
+    assert stream.startswith(b"data: {")
+    assert stream.endswith(b"data: [DONE]\n\n")
+
+
 @pytest.mark.parametrize("key", [None, "sk-test"])
 def test_a_declared_length_is_judged_before_the_body(
     upstream: RawUpstream, key: str | None
