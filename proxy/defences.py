@@ -29,7 +29,7 @@ from proxy.access.keyfile import KeysError, read_guardrail, read_metadata
 from proxy.access.keys import KeyStore
 from proxy.access.limits import LocalLimiter
 from proxy.access.quota import Limiter
-from proxy.access.shared_limits import SharedLimiter, connect
+from proxy.access.shared_limits import SharedLimiter
 from proxy.access.tenant import Allowance, Tenant
 from proxy.bedrock.account import Account
 from proxy.bedrock.credentials import Credentials, SigV4
@@ -41,6 +41,7 @@ from proxy.errors import ProxyError
 from proxy.media.fetch import Fetcher
 from proxy.metrics import Metrics
 from proxy.settings import Loaded, Settings, SettingsError
+from proxy.valkey import connect
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -234,16 +235,9 @@ def _limiter(settings: Settings, overall: Allowance) -> Limiter:
     if settings.valkey_url is None:
         return LocalLimiter(overall)
     try:
-        client, faults = connect(settings.valkey_url)
-    except ImportError:
-        raise SettingsError(
-            "valkey_url needs the packages of the extra `valkey`:"
-            " pip install 'bedrock-openai-proxy[valkey]'"
-        ) from None
-    except ValueError:
-        raise SettingsError(
-            "valkey_url must be like redis://host:6379/0, rediss://… or unix://…"
-        ) from None
+        client, faults = connect(settings.valkey_url, text=True)
+    except ValueError as fault:
+        raise SettingsError(str(fault)) from None
     return SharedLimiter(client, faults, overall, fail_open=settings.limits_fail == "open")
 
 

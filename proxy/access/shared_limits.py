@@ -17,7 +17,6 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import Any, Final, Protocol
 
 from proxy.access.limits import LocalLimiter
@@ -36,7 +35,6 @@ _PAUSE: Final = 1.0
 _BATCH: Final = 32
 _IDS: Final = 500
 _BACKLOG: Final = 10_000
-_CONNECTIONS: Final = 32
 
 
 class Script(Protocol):
@@ -53,7 +51,7 @@ class Client(Protocol):
 
 
 class SharedLimiter:
-    """``client`` talks to the server (see ``connect``); ``faults`` are its errors.
+    """``client`` talks to the server (see ``valkey.connect``); ``faults`` are its errors.
 
     ``overall`` limits all tenants of all replicas together, ``timeout`` is what an admission may
     wait for the server, in seconds. ``observe`` is told ``up`` and ``down``.
@@ -295,25 +293,3 @@ class SharedLimiter:
             self._wake.set()
             self._observe("up")
             logger.info("the shared limits are back", extra={"fields": {"live": len(self._live)}})
-
-
-def connect(url: str, timeout: float = 0.5) -> tuple[Client, tuple[type[Exception], ...]]:
-    """A client of the server at ``url`` (``redis://``, ``rediss://``, ``unix://``), not connected
-    yet, and its errors. Raises ``ImportError`` where the ``redis`` package is not installed,
-    ``ValueError`` for a URL it does not take."""
-    client = import_module("redis.asyncio")
-    retries = import_module("redis.asyncio.retry")
-    backoff = import_module("redis.backoff")
-    errors = import_module("redis.exceptions")
-    pool = client.BlockingConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS,
-        timeout=timeout,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        decode_responses=True,
-        # A script may be sent twice without harm; once more is for connections that went stale.
-        retry=retries.Retry(backoff.NoBackoff(), 1),
-    )
-    made: Client = client.Redis.from_pool(pool)  # closes the pool with itself
-    return made, (errors.RedisError,)

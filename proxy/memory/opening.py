@@ -5,15 +5,11 @@ connected yet.
 """
 
 import time
-from typing import Final
 
 from proxy.memory.sealing import LEAST_SECRET, Sealer
-from proxy.memory.shared import SharedMemory, connect
+from proxy.memory.shared import SharedMemory
 from proxy.memory.store import LocalMemory, Memory
-
-_EXTRA: Final = (
-    "needs the packages of the extra `valkey`: pip install 'bedrock-openai-proxy[valkey]'"
-)
+from proxy.valkey import MISSING, connect
 
 
 def open_memory(*, room: int, ttl: float, url: str | None, secret: str | None) -> Memory:
@@ -26,13 +22,9 @@ def open_memory(*, room: int, ttl: float, url: str | None, secret: str | None) -
             f"what is remembered leaves the process encrypted; set valkey_key to a secret of"
             f" {LEAST_SECRET} characters or more (openssl rand -hex 32), the same for all replicas"
         )
+    client, faults = connect(url)
     try:
-        client, faults = connect(url)
         sealer = Sealer(secret)
     except ImportError:
-        raise ValueError(f"valkey_url {_EXTRA}") from None
-    except ValueError:
-        raise ValueError(
-            "valkey_url must be like redis://host:6379/0, rediss://… or unix://…"
-        ) from None
+        raise ValueError(MISSING) from None
     return SharedMemory(client, faults, sealer, local, ttl=ttl, clock=time.monotonic)

@@ -11,7 +11,6 @@ Needs the packages ``redis`` (it speaks to both servers) and ``cryptography``: t
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import Any, Final, Protocol
 
 from proxy.logs import logger
@@ -20,7 +19,6 @@ from proxy.memory.store import LocalMemory
 
 _PAUSE: Final = 1.0
 """Seconds for which a server that failed is not asked again."""
-_CONNECTIONS: Final = 32
 _LARGEST: Final = 4_000_000
 """Bytes of a value that is still worth the wire."""
 
@@ -42,8 +40,8 @@ class Client(Protocol):
 
 
 class SharedMemory:
-    """``client`` talks to the server (see ``connect``), ``faults`` are its errors. ``timeout`` and
-    ``ttl`` in seconds; ``local`` is this process's own part."""
+    """``client`` talks to the server (see ``valkey.connect``), ``faults`` are its errors.
+    ``timeout`` and ``ttl`` in seconds; ``local`` is this process's own part."""
 
     def __init__(
         self,
@@ -127,24 +125,3 @@ class SharedMemory:
             self._away = False
             logger.info("the shared memory is back")
         return answer
-
-
-def connect(url: str, timeout: float = 0.5) -> tuple[Client, tuple[type[Exception], ...]]:
-    """A client of the server at ``url`` (``redis://``, ``rediss://``, ``unix://``), not connected
-    yet, and its errors. Raises ``ImportError`` where the ``redis`` package is not installed,
-    ``ValueError`` for a URL it does not take."""
-    client = import_module("redis.asyncio")
-    retries = import_module("redis.asyncio.retry")
-    backoff = import_module("redis.backoff")
-    errors = import_module("redis.exceptions")
-    pool = client.BlockingConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS,
-        timeout=timeout,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        # Once more is for connections that went stale; every command here may be sent twice.
-        retry=retries.Retry(backoff.NoBackoff(), 1),
-    )
-    made: Client = client.Redis.from_pool(pool)  # which it then closes
-    return made, (errors.RedisError,)

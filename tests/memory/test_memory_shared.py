@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from proxy.memory.sealing import Sealer
-from proxy.memory.shared import SharedMemory, connect
+from proxy.memory.shared import SharedMemory
 from proxy.memory.store import LocalMemory
+from proxy.valkey import connect
 from tests.support.valkey import ValkeyServer, needs_server
 
 pytestmark = [pytest.mark.anyio, needs_server]
