@@ -81,7 +81,10 @@ class Catalog:
         """
         target, region = self._target(name)
         entry = self._entry(target)
-        through = self._through_profile(target, entry)
+        region = region or self._arn_region(target)
+        if region is None and entry is not None and entry.id in self._placed():
+            region = entry.region
+        through = self._through_profile(target, entry, region)
         entry = through or entry or self._untold(target)
         self._check_residency(name, entry.geography)
         call = target if target.startswith("arn:") and through is None else entry.call
@@ -91,7 +94,7 @@ class Catalog:
             foundation=entry.foundation,
             label=_label(entry),
             traits=_traits(entry),
-            region=region or self._arn_region(call) or entry.region,
+            region=region or entry.region,
             elsewhere=self._elsewhere(call, entry),
             details=self._view(name or entry.id, entry),
             known_as=name if name in self.options.aliases or name in self.entries else "",
@@ -155,8 +158,11 @@ class Catalog:
         check_name(target)
         if region is not None and region not in self.options.regions:
             raise no_model(name, f"the region {region} is not served")
+        if target in aliases:
+            target, within = strip_route(aliases[target])
+            region = within or region
         own = self.options.regions[0]
-        return aliases.get(target, target), None if region == own else region
+        return target, None if region == own else region
 
     def _default_for(self, name: str) -> str | None:
         """What stands in for no name, or for one of OpenAI's own; ``""`` if nothing does."""
@@ -186,6 +192,7 @@ class Catalog:
         learned = self.learned.get(target, Learned(foundation_of(target)))
         foundation = learned.foundation
         known = describe(foundation)
+        geography = learned.geography or geography_of(target, foundation)
         return Entry(
             id=target,
             call=target,
@@ -193,7 +200,8 @@ class Catalog:
             foundation=foundation,
             name=target,
             architecture=learned.architecture,
-            geography=learned.geography or geography_of(target, foundation),
+            geography=geography,
+            region=self._source_of(geography),
             known=known.context_window is not None,
             context_window=known.context_window,
             max_output_tokens=known.max_output_tokens,
@@ -203,31 +211,45 @@ class Catalog:
             tools=known.tools,
         )
 
-    def _through_profile(self, target: str, entry: Entry | None) -> Entry | None:
-        """``entry`` as it is called under a profile, if that is how it must be called."""
+    def _placed(self) -> frozenset[str]:
+        """Models for which the operator has named the region."""
+        return frozenset(manual.id for manual in self.options.manual if manual.region)
+
+    def _source_of(self, geography: str) -> str | None:
+        """The region served from which profiles of a geography are called; ``None`` for our own."""
+        own, *others = self.options.regions
+        if geography in ("", "global") or geography in self.geographies.get(own, ()):
+            return None
+        return next((r for r in others if geography in self.geographies.get(r, ())), None)
+
+    def _through_profile(
+        self, target: str, entry: Entry | None, region: str | None
+    ) -> Entry | None:
+        """``entry`` as it is called under a profile, if that is how it must be called; ``region``
+        is the one that it was asked for in."""
         unlisted = entry is None or (entry.kind == "manual" and entry.call == entry.foundation)
         if entry is not None and entry.access != "profile" and not unlisted:
             return None
         foundation = entry.foundation if entry is not None else target
         if foundation_of(foundation) != foundation or is_variant(foundation):
             return None
-        if (profile := self._listed_profile(foundation)) is not None:
+        if (profile := self._listed_profile(foundation, region)) is not None:
             return replace(
                 entry or profile,
                 call=profile.call,
                 geography=profile.geography,
                 region=profile.region,
             )
-        geography = self._guess_geography(foundation, certain=not unlisted)
+        geography = self._guess_geography(foundation, region, certain=not unlisted)
         if geography is None:
             return None
         call = f"{geography}.{foundation}"
         return replace(entry or self._untold(foundation), call=call, geography=geography)
 
-    def _listed_profile(self, foundation: str) -> Entry | None:
+    def _listed_profile(self, foundation: str, asked: str | None) -> Entry | None:
         """The first allowed profile: by region, then by the policy's order of geographies."""
         found = self.profiles.get(foundation, ())
-        for region in self.options.regions:
+        for region in self.options.regions if asked is None else (asked,):
             here = None if region == self.options.regions[0] else region
             for geography in self._order(region):
                 for entry in found:
@@ -235,20 +257,20 @@ class Catalog:
                         return entry
         return None
 
-    def _guess_geography(self, foundation: str, certain: bool) -> str | None:
+    def _guess_geography(self, foundation: str, region: str | None, certain: bool) -> str | None:
         """A profile's prefix from our table, where the listings could not be had.
 
         ``certain``: the model is known to want a profile. Else that is guessed from its having a
         ``global`` one, which models with on-demand use do not have (not documented; listing of
         December 2025).
         """
-        own = self.options.regions[0]
+        here = region or self.options.regions[0]
         prefixes = describe(foundation).profile_prefixes
-        if foundation in self.profiles:
+        if foundation in self.profiles and (region is None or region in self.discovered):
             return None  # the listings were had, and the policy allows none of theirs
-        if not certain and (own in self.discovered or "global" not in prefixes):
+        if not certain and (here in self.discovered or "global" not in prefixes):
             return None
-        return next((geo for geo in self._order(own) if geo in prefixes), None)
+        return next((geo for geo in self._order(here) if geo in prefixes), None)
 
     def _order(self, region: str) -> tuple[str, ...]:
         if self.options.geographies is not None:
@@ -276,15 +298,16 @@ class Catalog:
 
     def _id_in(self, region: str, call: str, entry: Entry) -> str | None:
         """Profiles are called in the regions of their geography only; where that is another, the
-        first allowed one that our table knows takes its place."""
+        first allowed one that a listing or our table knows takes its place."""
         if not entry.geography:
             return call
         sources = (*self.geographies.get(region, ()), "global")
         order = [geography for geography in self._order(region) if geography in sources]
         if entry.geography in order:
             return call
-        prefixes = describe(entry.foundation).profile_prefixes
-        return next((f"{geo}.{entry.foundation}" for geo in order if geo in prefixes), None)
+        listed = (profile.geography for profile in self.profiles.get(entry.foundation, ()))
+        known = {*describe(entry.foundation).profile_prefixes, *listed}
+        return next((f"{geo}.{entry.foundation}" for geo in order if geo in known), None)
 
     def _arn_region(self, call: str) -> str | None:
         """An ARN's region if models may be called there; ``None`` for the runtime's own."""

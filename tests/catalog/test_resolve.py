@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.catalog.entries import Learned, Listing, Options
+from proxy.catalog.entries import Learned, Listing, ManualModel, Options
 from proxy.catalog.listing import build
 from proxy.catalog.names import parse_arn, region_of, strip_route
 from proxy.catalog.resolve import Catalog
@@ -277,6 +277,73 @@ def test_model_listing_denied() -> None:
     assert build([listing], Options()).resolve(SONNET).id == f"us.{SONNET}"
 
 
+# ---- a region that was asked for ----------------------------------------------------------------
+
+
+def two_regions(*listed: str, **options) -> Catalog:
+    """Served are us-east-1 and eu-west-1; ``listed`` are those whose listings could be had."""
+    listings = []
+    for region, geography in (("us-east-1", "us"), ("eu-west-1", "eu")):
+        had = region in listed
+        only = (summary(SONNET, "INFERENCE_PROFILE"),) if had else ()
+        profiles = (profile(geography, SONNET, region), profile("global", SONNET, region))
+        listings.append(Listing(region, (geography,), only, profiles if had else ()))
+    return build(listings, Options(regions=("us-east-1", "eu-west-1"), **options))
+
+
+@pytest.mark.parametrize("listed", [(), ("us-east-1",), ("eu-west-1",), ("us-east-1", "eu-west-1")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"bedrock/eu-west-1/{SONNET}", f"eu-west-1/{SONNET}", "western", "bedrock/western",
+        f"eu.{SONNET}",
+        f"bedrock/eu-west-1/eu.{SONNET}",
+    ],
+)  # fmt: skip
+def test_a_profile_is_one_of_the_region_asked_for(name, listed) -> None:
+    """``us.…`` is no name that eu-west-1 knows, though it is what us-east-1 would choose."""
+    made = two_regions(*listed, aliases={"western": f"bedrock/eu-west-1/{SONNET}"})
+    found = made.resolve(name)
+    assert (found.id, found.region, found.name) == (f"eu.{SONNET}", "eu-west-1", name)
+    assert made.resolve(SONNET).region == (None if listed != ("eu-west-1",) else "eu-west-1")
+
+
+def test_a_foundation_arns_region_is_kept() -> None:
+    arn = f"arn:aws:bedrock:eu-west-1::foundation-model/{SONNET}"
+    for listed in (("eu-west-1",), ("us-east-1",), ("us-east-1", "eu-west-1")):
+        found = two_regions(*listed).resolve(arn)
+        assert (found.id, found.region) == (f"eu.{SONNET}", "eu-west-1")
+    found = two_regions().resolve(arn)  # nothing tells that it must be a profile
+    assert (found.id, found.region) == (arn, "eu-west-1")
+
+
+def test_a_manual_models_region_is_kept() -> None:
+    manual = ManualModel(SONNET, region="eu-west-1")
+    for listed in ((), ("us-east-1", "eu-west-1")):
+        found = two_regions(*listed, manual=(manual,)).resolve(SONNET)
+        assert (found.id, found.region) == (f"eu.{SONNET}", "eu-west-1")
+
+
+def test_an_unlisted_profile_of_our_own_geography_stays_at_home() -> None:
+    for geography in ("us", "global", "jp"):  # of the last, none of ours is a source
+        assert two_regions().resolve(f"{geography}.{OPUS_5}").region is None
+
+
+@given(
+    st.lists(st.sampled_from(["bedrock", "converse", "aws", REGION]), max_size=4),
+    st.sampled_from(
+        [NOVA, f"us.{NOVA}", SONNET, f"eu.{SONNET}", "fast", "far", "brand.new-v1:0",
+         f"{ACCOUNT}:application-inference-profile/zzz"]
+    ),
+)  # fmt: skip
+def test_routes_change_nothing_but_the_name(words, name) -> None:
+    routes = {"fast": f"bedrock/us.{NOVA}", "far": f"converse/eu-west-1/{SONNET}"}
+    made = catalog(aliases=routes)
+    plain, routed = made.resolve(name), made.resolve("/".join([*dict.fromkeys(words), name]))
+    assert (routed.id, routed.region, routed.label) == (plain.id, plain.region, plain.label)
+    assert routed.traits == plain.traits
+
+
 # ---- what nobody knows --------------------------------------------------------------------------
 
 
@@ -362,6 +429,18 @@ def test_what_a_model_is_called_in_failover_regions(asked: str, expected: dict[s
     regions = {"us-east-1": ("us",), "us-west-2": ("us",), "eu-west-1": ("eu",)}
     catalog = build([Listing(region, geos) for region, geos in regions.items()], options)
     assert dict(catalog.resolve(asked).elsewhere) == expected
+
+
+def test_failover_takes_a_twin_that_was_listed_though_our_table_lacks_it() -> None:
+    new = "acme.brand-new-v1:0"
+    options = Options(regions=("us-east-1",), failover=("eu-west-1", "ap-northeast-1"))
+    listings = [
+        Listing("us-east-1", ("us",), (), (profile("us", new),)),
+        Listing("eu-west-1", ("eu",), (), (profile("eu", new, "eu-west-1"),)),
+        Listing("ap-northeast-1", ("jp", "apac")),
+    ]
+    found = build(listings, options).resolve(f"us.{new}")
+    assert dict(found.elsewhere) == {"eu-west-1": f"eu.{new}"}
 
 
 def test_the_policy_limits_failover_to_what_a_region_serves() -> None:
