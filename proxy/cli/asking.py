@@ -12,6 +12,7 @@ from typing import Any, Final
 import httpx
 
 from proxy.app import House
+from proxy.cli.serve import settle
 
 Ask = Callable[[str, str, bytes], AsyncIterator[bytes]]
 """Method, path below ``/v1``, body: the answer's bytes."""
@@ -51,14 +52,14 @@ async def over_http(url: str, key: str | None) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def within(house: House) -> AsyncIterator[Ask]:
-    """Ask a house of our own, which is started before and closed after."""
+    """Ask a house of our own, which is started before and closed after. Without any AWS credentials
+    it is an exit that says how to get some."""
     key = house.settings.api_key
     headers = [(b"content-type", b"application/json")]
     if key:
         headers.append((b"authorization", b"Bearer " + key.encode()))
     async with _alive(house):
-        if house.account.credentials is not None:
-            await house.account.credentials.settled(30.0)
+        await settle(house)
 
         async def ask(method: str, path: str, body: bytes) -> AsyncIterator[bytes]:
             status, parts = 0, []

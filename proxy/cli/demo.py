@@ -4,6 +4,7 @@ The simulator is a real HTTP server that checks signatures and speaks the binary
 what runs here is the whole path. Its answers are invented, and say so in a header.
 """
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,8 @@ def command(config: Path | None, pace: float, **flags: Any) -> None:
         shown = "<your BEDROCK_PROXY_API_KEY>" if key else "unused"
         click.echo(_SNIPPETS.format(url=url, auth=auth, key=shown, model=MODEL))
 
+    # The keys are the simulator's: a line that names AWS_ACCESS_KEY_ID would be taken for the user's.
+    logging.getLogger("proxy.bedrock.credentials").setLevel(logging.WARNING)
     with Simulator(pace=pace) as simulator:
         here, aws = pretended(simulator, loaded)
         run(here, aws, mode="simulator", announce=announce)

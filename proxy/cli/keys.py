@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import orjson
 
 from proxy.access import hashing, keyedit
 from proxy.access.keyfile import TIERS, Entry, KeysError, parse_keys
@@ -78,13 +79,18 @@ def create(file: Path, name: str, choose: bool, **options: Any) -> None:
 
 @command.command(name="list")
 @_file
-def list_keys(file: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def list_keys(file: Path, as_json: bool) -> None:
     """List the keys: names, state and limits. The keys themselves are not known."""
     try:
         entries = parse_keys(file.read_text(encoding="utf-8"))
     except (KeysError, OSError, ValueError) as fault:
         raise stop(_told(file, fault)) from None
     now = datetime.now(UTC).timestamp()
+    if as_json:
+        shown = {"keys": [_object(entry, now) for entry in entries]}
+        click.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+        return
     rows: list[tuple[str, ...]] = [("NAME", "STATE", "CREATED", "EXPIRES", "MODELS", "LIMITS")]
     rows += [_row(entry, now) for entry in entries]
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
@@ -161,7 +167,6 @@ def _moment(text: str, now: datetime) -> datetime:
 
 def _row(entry: Entry, now: float) -> tuple[str, ...]:
     tenant, limits = entry.tenant, entry.tenant.allowance
-    ended = entry.expires is not None and entry.expires <= now
     shown = (
         (limits.streams, "{} streams"),
         (limits.requests_per_minute, "{}/min"),
@@ -170,12 +175,37 @@ def _row(entry: Entry, now: float) -> tuple[str, ...]:
     )
     return (
         tenant.name,
-        "revoked" if entry.revoked else "expired" if ended else "active",
+        _state(entry, now),
         _day(entry.created),
         _day(entry.expires),
         " ".join(tenant.models) or "all",
         ", ".join(form.format(limit) for limit, form in shown if limit is not None) or "none",
     )
+
+
+def _object(entry: Entry, now: float) -> dict[str, Any]:
+    """The same for programs. Times are RFC 3339 in UTC, or null."""
+    limits = entry.tenant.allowance
+    return {
+        "name": entry.tenant.name,
+        "state": _state(entry, now),
+        "created": _instant(entry.created),
+        "expires": _instant(entry.expires),
+        "models": list(entry.tenant.models),
+        "streams": limits.streams,
+        "requests_per_minute": limits.requests_per_minute,
+        "tokens_per_minute": limits.tokens_per_minute,
+        "daily_budget_usd": limits.daily_budget_usd,
+    }
+
+
+def _state(entry: Entry, now: float) -> str:
+    ended = entry.expires is not None and entry.expires <= now
+    return "revoked" if entry.revoked else "expired" if ended else "active"
+
+
+def _instant(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 def _day(moment: float | None) -> str:

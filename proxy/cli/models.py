@@ -15,7 +15,7 @@ import orjson
 
 from proxy.app import House, build
 from proxy.cli.options import read_settings, setting_options, stop
-from proxy.cli.serve import look_around
+from proxy.cli.serve import look_around, settle
 from proxy.openai.models import render_list
 
 _COLUMNS: Final = (
@@ -56,13 +56,13 @@ def list_command(config: Path | None, as_json: bool, **flags: Any) -> None:
 
 
 async def _ask(house: House) -> tuple[Sequence[Mapping[str, object]], Mapping[str, str]]:
-    if house.account.credentials is not None:
-        await house.account.credentials.settled(30.0)
-    await house.account.discovery.refresh()
-    entries = house.account.discovery.snapshot.list()
-    failed = house.account.discovery.state().failed
-    await house.account.close()
-    return entries, failed
+    try:
+        await settle(house)
+        await house.account.discovery.refresh()
+        discovery = house.account.discovery
+        return discovery.snapshot.list(), discovery.state().failed
+    finally:
+        await house.account.close()
 
 
 def _table(entries: Sequence[Mapping[str, object]]) -> list[str]:

@@ -13,7 +13,7 @@ import click
 
 from proxy.access.key_sources import check_file, secret_place
 from proxy.access.keyfile import KeysError
-from proxy.app import remembering
+from proxy.app import House, remembering
 from proxy.bedrock.regions import AwsConfig, endpoint, read_config
 from proxy.bedrock.sources import Source, detect
 from proxy.cli.options import read_settings, setting_options, stop
@@ -26,7 +26,7 @@ from proxy.likeness import LIKENESS_VARIABLES
 from proxy.parts import runtime_region
 from proxy.settings import Loaded, Settings, SettingsError
 
-_NO_SOURCE = """\
+NO_SOURCE = """\
 No AWS credentials were found: no AWS_BEARER_TOKEN_BEDROCK, no AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY, no profile (AWS_PROFILE, ~/.aws), no role of a container or an instance.
 
@@ -70,7 +70,7 @@ def command(
         click.echo(f"region {region} (from {origin}); credentials: {source.detail}", err=True)
         if told := limits_told(settings):
             click.echo(told, err=True)
-    run(loaded, aws, source_is_certain=source.certain, inherited=inherited, on_absent=_NO_SOURCE)
+    run(loaded, aws, source_is_certain=source.certain, inherited=inherited, on_absent=NO_SOURCE)
 
 
 def _tell_likeness(loaded: Loaded) -> None:
@@ -106,8 +106,17 @@ def look_around(loaded: Loaded) -> tuple[AwsConfig, Source]:
         return aws, Source("client", "each client's own Bedrock API key")
     source = detect(environment, settings.profile)
     if source is None:
-        raise stop(_NO_SOURCE)
+        raise stop(NO_SOURCE)
     return aws, source
+
+
+async def settle(house: House) -> None:
+    """Wait for the first credentials; an exit where every source was asked and none has any."""
+    credentials = house.account.credentials
+    if credentials is None or house.account.clients_pay:
+        return
+    if (await credentials.settled(30.0)).absent:
+        raise stop(NO_SOURCE)
 
 
 def refuse_open_door(settings: Settings) -> None:

@@ -25,6 +25,12 @@ BARE = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 NOVA = "us.amazon.nova-pro-v1:0"
+NO_INSTANCE = {
+    "AWS_EC2_METADATA_DISABLED": "false",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9",
+    "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "1",
+}
+"""A machine that may be an instance with a role, and turns out to be none."""
 
 
 def run(*arguments: str, given: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -106,6 +112,7 @@ def test_reasoning_is_counted_as_a_first_token() -> None:
         (["--url", "http://127.0.0.1:9", "hi"], {}, ["nothing listens at", "serve"]),
         (["--url", "{url}", "--demo", "hi"], {}, ["exclude each other"]),
         (["hi"], {}, ["AWS_BEARER_TOKEN_BEDROCK", "demo"]),
+        (["hi"], NO_INSTANCE, ["No AWS credentials were found", "demo"]),
         (["--demo"], {}, ["say something"]),
         (["--demo", "--effort", "colossal", "hi"], {}, ["400 invalid_value", "reasoning_effort"]),
     ],
@@ -117,6 +124,13 @@ def test_a_failure_says_what_and_what_next(
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_a_listing_without_credentials_says_how_to_get_some() -> None:
+    done = run("models", "list", **NO_INSTANCE)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "aws configure" in done.stderr
+    assert "ListFoundationModels" not in done.stderr
 
 
 def test_a_failure_in_mid_stream_is_no_success(simulator: Simulator, proxy: Running) -> None:
@@ -133,9 +147,23 @@ def test_a_completion_script_for_each_shell(shell: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "_BEDROCK_OPENAI_PROXY_COMPLETE" in done.stdout
     assert f"{shell}_complete" in done.stdout
+    assert ("compinit" in done.stdout) == (shell == "zsh")
     if shutil.which(shell):
         check = [shell, "--no-execute"] if shell == "fish" else [shell, "-n"]
         subprocess.run(check, input=done.stdout, text=True, check=True)
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
+def test_zsh_takes_it_where_nothing_has_started_completion(tmp_path: Path) -> None:
+    """As a ``.zshrc`` that holds nothing else: macOS's is empty."""
+    (tmp_path / ".zshrc").write_text(run("completion", "zsh").stdout)
+    done = subprocess.run(
+        ["zsh", "-i", "-c", "echo $_comps[bedrock-openai-proxy]"],
+        env={"PATH": BARE["PATH"], "HOME": str(tmp_path)}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "command not found" not in done.stderr
+    assert done.stdout.split() == ["_bedrock_openai_proxy_completion"]
 
 
 def test_a_shell_is_told_what_fits() -> None:

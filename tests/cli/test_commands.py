@@ -116,9 +116,11 @@ def test_the_demos_curl_line_works_when_pasted(key: str | None) -> None:
     environment = {"BEDROCK_PROXY_API_KEY": key} if key else {}
     arguments = [sys.executable, "-m", "proxy", "demo", "--port", "0", "--pace", "0"]
     with subprocess.Popen(
-        arguments, cwd=ROOT, env=BARE | environment, stdout=subprocess.PIPE, text=True
-    ) as process:
+        arguments, cwd=ROOT, env=BARE | environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
+        assert process.stderr is not None
         text = ""
         while "flush=True" not in text:
             line = process.stdout.readline()
@@ -134,6 +136,7 @@ def test_the_demos_curl_line_works_when_pasted(key: str | None) -> None:
         )
         process.send_signal(signal.SIGINT)
         assert process.wait(15) in (0, 130, -2)
+        assert "AWS credentials" not in process.stderr.read()  # the user has none here
     assert done.stdout.endswith("data: [DONE]\n\n")
 
 

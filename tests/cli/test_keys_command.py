@@ -4,6 +4,7 @@ import asyncio
 import stat
 from pathlib import Path
 
+import orjson
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
@@ -81,6 +82,16 @@ def test_list_shows_states_and_no_hash(tmp_path: Path) -> None:
         ["new", "active", "-", "-", "a*", "2", "streams,", "$5/day"],
     ]
     assert "abab" not in listed.output
+    told = orjson.loads(keys(file, "list", "--json").stdout)
+    assert [(one["name"], one["state"]) for one in told["keys"]] == [
+        ("old", "expired"), ("gone", "revoked"), ("new", "active"),
+    ]  # fmt: skip
+    assert told["keys"][0]["expires"] == "2020-01-01T00:00:00+00:00"
+    assert told["keys"][2] == {
+        "name": "new", "state": "active", "created": None, "expires": None, "models": ["a*"],
+        "streams": 2, "requests_per_minute": None, "tokens_per_minute": None,
+        "daily_budget_usd": 5.0,
+    }  # fmt: skip
 
 
 def test_revoke_ends_a_key_and_keeps_what_people_wrote(tmp_path: Path) -> None:
