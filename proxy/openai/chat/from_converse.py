@@ -255,6 +255,8 @@ class ChatCollector(Answer):
         }
         if self._reasoning:
             message[reasoning_field(self.plan)] = "".join(self._reasoning)
+        elif text.startswith(TAG_OPEN) and self.plan.reasoning_as == "tags":
+            message["reasoning_content"] = None  # as bedrock-access-gateway has it: clients read it
         message.update(self._lists)
         if self._audio is not None:
             message["audio"] = self._audio
