@@ -53,7 +53,7 @@ def command(config: Path | None, pace: float, **flags: Any) -> None:
         shown = "<your BEDROCK_PROXY_API_KEY>" if key else "unused"
         click.echo(_SNIPPETS.format(url=url, auth=auth, key=shown, model=MODEL))
 
-    # The keys are the simulator's: a line that names AWS_ACCESS_KEY_ID would be taken for the user's.
+    # The keys are the simulator's: a line about AWS_ACCESS_KEY_ID would be read as the user's.
     logging.getLogger("proxy.bedrock.credentials").setLevel(logging.WARNING)
     with Simulator(pace=pace) as simulator:
         here, aws = pretended(simulator, loaded)
