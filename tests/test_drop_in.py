@@ -130,21 +130,41 @@ def test_a_page_of_any_origin_may_call(gateway: tuple[str, str]) -> None:
 
 
 # ---- its documented calls -----------------------------------------------------------------------
+# README.md and docs/Usage.md as of May 2026, each with the model names and parameters that it has.
+# ``us.anthropic.claude-3-7-sonnet`` stands there too; AWS has it at its end in the US, so ``eu.``.
 
 
 def test_models(client: openai.OpenAI) -> None:
-    ids = {model.id for model in client.models.list()}
-    assert {SONNET_45, "amazon.nova-lite-v1:0"} <= ids
+    listed = list(client.models.list())
+    assert {SONNET_45, "amazon.nova-lite-v1:0"} <= {model.id for model in listed}
+    assert {model.object for model in listed} == {"model"}
+    assert all(model.created >= 0 and model.owned_by for model in listed)
     assert client.models.retrieve(SONNET_45).object == "model"
 
 
-@pytest.mark.parametrize("model", [SONNET_3, SONNET_45, HAIKU_45, "us.deepseek.r1-v1:0"])
+APPLICATION = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/1arbu5hu2sjr"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        SONNET_3, SONNET_45, HAIKU_45, "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "us.deepseek.r1-v1:0", APPLICATION,
+    ],
+)  # fmt: skip
 def test_chat(client: openai.OpenAI, model: str) -> None:
     answer = client.chat.completions.create(
         model=model, messages=[{"role": "user", "content": "Hello!"}]
     )
     assert answer.model == model
     assert answer.choices[0].message.content
+
+
+def test_the_chat_that_langchain_sends(client: openai.OpenAI, simulator: Simulator) -> None:
+    prompt = "Question: What is two and two?\n\nAnswer: Let's think step by step."
+    messages: Any = [{"role": "user", "content": prompt}]
+    client.chat.completions.create(model=SONNET_3, messages=messages, temperature=0)
+    assert simulator.requests[-1].body["inferenceConfig"]["temperature"] == 0
 
 
 def test_gpt_names_go_to_the_default_model(client: openai.OpenAI) -> None:
@@ -154,14 +174,16 @@ def test_gpt_names_go_to_the_default_model(client: openai.OpenAI) -> None:
     assert raw.headers["x-bedrock-proxy-model"] == SONNET_45
 
 
-def test_openai_s_embedding_names_go_to_the_default(client: openai.OpenAI) -> None:
-    for name in ("text-embedding-ada-002", "text-embedding-3-small"):
-        answer = client.embeddings.create(model=name, input=["The food was good."])
-        assert len(answer.data[0].embedding) == 1024  # Cohere's
+@pytest.mark.parametrize(
+    "name", ["text-embedding-ada-002", "text-embedding-3-small", "text-embedding-3-large"]
+)
+def test_openai_s_embedding_names_go_to_the_default(client: openai.OpenAI, name: str) -> None:
+    answer = client.embeddings.create(model=name, input=["The food was good."])
+    assert len(answer.data[0].embedding) == 1024  # Cohere's
 
 
 def test_embeddings_by_curl(gateway: tuple[str, str]) -> None:
-    text = {"input": "The food was delicious and the waiter", "model": "text-embedding-ada-002"}
+    text = {"input": "The food was delicious and the waiter...", "model": "text-embedding-ada-002"}
     numbers = post(gateway, "embeddings", **text, encoding_format="float").json()
     assert numbers["usage"]["prompt_tokens"] == numbers["usage"]["total_tokens"] > 0
     packed = post(gateway, "embeddings", **text, encoding_format="base64").json()
@@ -170,80 +192,165 @@ def test_embeddings_by_curl(gateway: tuple[str, str]) -> None:
     assert told == pytest.approx(numbers["data"][0]["embedding"], rel=1e-6)
 
 
+def test_the_embeddings_that_langchain_sends(gateway: tuple[str, str]) -> None:
+    """Token ids, which the old gateway decoded with OpenAI's vocabulary; here a 400 with the way
+    out, because the words that come out are others at times."""
+    answer = post(gateway, "embeddings", model="text-embedding-3-large", input=[[2028, 374, 264]])
+    assert answer.status_code == 400
+    assert "check_embedding_ctx_length=False" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("model", ["amazon.titan-embed-text-v2:0", COHERE])
 def test_embedding_models_by_their_ids(client: openai.OpenAI, model: str) -> None:
     assert client.embeddings.create(model=model, input="hello").data[0].embedding
 
 
-@pytest.mark.parametrize("choice", ["auto", "required"])
-def test_tools(client: openai.OpenAI, choice: Any) -> None:
-    tools: Any = [
+PIXELS = {
+    "image/png": (
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
+        "rkJggg=="
+    ),
+    "image/gif": "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7",
+    "image/webp": "UklGRiIAAABXRUJQVlA4IBYAAAAwAQCdASoBAAEADsD+JaQAA3AAAAAA",
+    "image/jpeg": (
+        "/9j/4AAQSkZJRgABAQEASABIAAD/2wBDAP" + "/" * 86 + "wgALCAABAAEBAREA/8QAFBABAAAAAAAAAAAAAAAA"
+        "AAAAAP/aAAgBAQABPxA="
+    ),
+}
+
+
+def objects_in(url: str) -> Any:
+    text = "please identify and count all the objects in this images, list all the names"
+    return [
         {
-            "type": "function",
-            "function": {
-                "name": "get_current_weather",
-                "description": "The weather of a place",
-                "parameters": {
-                    "type": "object",
-                    "properties": {"location": {"type": "string"}},
-                    "required": ["location"],
-                },
-            },
+            "role": "user",
+            "content": [
+                {"type": "text", "text": text},
+                {"type": "image_url", "image_url": {"url": url}},
+            ],
         }
     ]
-    answer = client.chat.completions.create(
-        model="gpt-3.5-turbo",
-        messages=[{"role": "user", "content": "Use get_current_weather for Shanghai."}],
-        tools=tools,
-        tool_choice=choice,
-    )
+
+
+@pytest.mark.parametrize("media_type", sorted(PIXELS))
+def test_an_image_as_a_data_url(
+    client: openai.OpenAI, simulator: Simulator, media_type: str
+) -> None:
+    messages = objects_in(f"data:{media_type};base64,{PIXELS[media_type]}")
+    answer = client.chat.completions.create(model="gpt-3.5-turbo", messages=messages)
+    assert answer.choices[0].message.content
+    [_, image] = simulator.requests[-1].body["messages"][0]["content"]
+    assert image["image"]["format"] == media_type.removeprefix("image/")
+
+
+def test_an_image_by_its_url(gateway: tuple[str, str]) -> None:
+    """Fetching is on, as it was; what is not on the public internet is refused, which is new."""
+    messages = objects_in("https://127.0.0.1/assets/obj-detect.png?raw=true")
+    answer = post(gateway, "chat/completions", model="gpt-3.5-turbo", messages=messages)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == "messages[0].content[1].image_url.url"
+    assert "does not lead to a public address" in error["message"]
+
+
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "get_current_weather",
+        "description": "Get the current weather in a given location",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "location": {"type": "string", "description": "The city or state."},
+                "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+            },
+            "required": ["location"],
+        },
+    },
+}
+LOCATION: Any = {
+    "type": "function",
+    "function": {
+        "name": "get_current_location",
+        "description": "The current location if user does not provide a location",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_tools(client: openai.OpenAI, choice: Any) -> None:
+    asked: Any = {"role": "user", "content": "Use get_current_weather for Shanghai."}
+    question: Any = {"model": "gpt-3.5-turbo", "tools": [WEATHER, LOCATION]}
+    answer = client.chat.completions.create(**question, messages=[asked], tool_choice=choice)
     [call] = answer.choices[0].message.tool_calls or []
     assert call.type == "function"
     assert call.function.name == "get_current_weather"
+    assert "location" in orjson.loads(call.function.arguments)
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": "31 degrees"}
+    history = [asked, answer.choices[0].message, result]
+    after = client.chat.completions.create(**question, messages=history, tool_choice="auto")
+    assert "31 degrees" in (after.choices[0].message.content or "")
 
 
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
-    "gg=="
+def test_tools_that_are_not_needed_and_one_without_parameters(client: openai.OpenAI) -> None:
+    question: Any = {"model": "gpt-3.5-turbo", "tools": [WEATHER, LOCATION], "tool_choice": "auto"}
+    for text, calls in (
+        ("Hello, who are you?", []),
+        ("Use get_current_location first.", [("get_current_location", "{}")]),
+    ):
+        answer = client.chat.completions.create(
+            **question, messages=[{"role": "user", "content": text}]
+        )
+        made = answer.choices[0].message.tool_calls or []
+        assert [(c.function.name, c.function.arguments) for c in made] == calls  # type: ignore[union-attr]
+
+
+FIRST, LAST = r"<think>.+</think>\s*\S.*", r"\s*\S.*<think>.+</think>\s*"
+THINKERS: Any = (
+    ("eu.anthropic.claude-3-7-sonnet-20250219-v1:0", {"reasoning_effort": "low"}, FIRST),
+    (SONNET_45, {"reasoning_effort": "low"}, FIRST),
+    ("us.deepseek.r1-v1:0", {}, LAST),  # Bedrock has its thoughts behind its text, as recorded
 )
 
 
-def test_an_image_as_a_data_url(client: openai.OpenAI) -> None:
-    content: Any = [
-        {"type": "text", "text": "What is this?"},
-        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
-    ]
-    answer = client.chat.completions.create(
-        model="gpt-3.5-turbo", messages=[{"role": "user", "content": content}]
-    )
-    assert answer.choices[0].message.content
-
-
 @pytest.mark.parametrize("stream", [False, True])
-def test_reasoning_stands_in_the_text_between_its_tags(client: openai.OpenAI, stream: bool) -> None:
-    question: Any = {
-        "model": SONNET_45, "messages": QUESTION, "reasoning_effort": "low",
-        "max_completion_tokens": 4096,
-    }  # fmt: skip
+@pytest.mark.parametrize(("model", "more", "order"), THINKERS, ids=["3.7", "4.5", "r1"])
+def test_reasoning_stands_in_the_text_between_its_tags(
+    client: openai.OpenAI, model: str, more: dict[str, str], order: str, stream: bool
+) -> None:
+    question: Any = {"model": model, "messages": QUESTION, "max_completion_tokens": 4096, **more}
     if stream:
-        chunks = client.chat.completions.create(**question, stream=True)
-        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        chunks = list(client.chat.completions.create(**question, stream=True))
+        deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+        text = "".join(delta.content or "" for delta in deltas)
+        assert not any(getattr(delta, "reasoning_content", None) for delta in deltas)
     else:
-        text = client.chat.completions.create(**question).choices[0].message.content or ""
-    assert re.fullmatch(r"<think>.+</think>\s*\S.*", text, re.DOTALL)
+        message = client.chat.completions.create(**question).choices[0].message
+        text = message.content or ""
+        assert message.reasoning_content is None  # type: ignore[attr-defined]
+    assert re.fullmatch(order, text, re.DOTALL)
     assert text.count("<think>") == 1
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "us.anthropic.claude-sonnet-4-20250514-v1:0",
+    ],
+)
 def test_interleaved_thinking_in_a_literal_extra_body(
-    gateway: tuple[str, str], simulator: Simulator, stream: bool
+    gateway: tuple[str, str], simulator: Simulator, model: str, stream: bool
 ) -> None:
+    """The budget is above ``max_tokens``, which is raised: Bedrock is sure to take it then."""
     answer = post(
-        gateway, "chat/completions", model=SONNET_45, max_tokens=2048, messages=QUESTION,
+        gateway, "chat/completions", model=model, max_tokens=2048, messages=QUESTION,
         stream=stream,
         extra_body={
             "anthropic_beta": ["interleaved-thinking-2025-05-14"],
-            "thinking": {"type": "enabled", "budget_tokens": 1024},
+            "thinking": {"type": "enabled", "budget_tokens": 4096},
         },
     )  # fmt: skip
     assert answer.status_code == 200
@@ -251,21 +358,37 @@ def test_interleaved_thinking_in_a_literal_extra_body(
     sent = simulator.requests[-1].body
     fields = sent["additionalModelRequestFields"]
     assert "interleaved-thinking-2025-05-14" in fields["anthropic_beta"]
-    assert fields["thinking"]["type"] == "enabled"
+    assert fields["thinking"] == {"type": "enabled", "budget_tokens": 4096}
+    assert sent["inferenceConfig"]["maxTokens"] == 2048 + 4096
+    assert "max_tokens" in answer.headers["x-bedrock-proxy-notes"]
 
 
-def test_prompt_caching_by_request(client: openai.OpenAI, simulator: Simulator) -> None:
-    system = "You are an expert. " * 900
+def cached(body: Any) -> set[str]:
+    """Where a request to Bedrock has cache points."""
+    found = {"system"} if any("cachePoint" in block for block in body["system"]) else set()
+    turns = (block for message in body["messages"] for block in message["content"])
+    return found | ({"messages"} if any("cachePoint" in block for block in turns) else set())
+
+
+@pytest.mark.parametrize("literal", [False, True], ids=["sdk", "curl"])
+@pytest.mark.parametrize(
+    "places", [{"system": True}, {"messages": True}, {"system": True, "messages": True}]
+)
+def test_prompt_caching_by_request(
+    client: openai.OpenAI, simulator: Simulator, places: dict[str, bool], literal: bool
+) -> None:
+    """The SDK writes what its ``extra_body`` holds into the body; by curl it stands there."""
+    wish = {"prompt_caching": places}
     question: Any = {
         "model": HAIKU_45,
         "messages": [
-            {"role": "system", "content": system},
+            {"role": "system", "content": f"You are an expert. {literal} {places} " * 900},
             {"role": "user", "content": "Help me with this task"},
         ],
-        "extra_body": {"prompt_caching": {"system": True}},
+        "extra_body": {"extra_body": wish} if literal else wish,
     }
     client.chat.completions.create(**question)
-    assert any("cachePoint" in block for block in simulator.requests[-1].body["system"])
+    assert cached(simulator.requests[-1].body)
     again = client.chat.completions.create(**question)
     assert again.usage is not None
     assert again.usage.prompt_tokens_details is not None

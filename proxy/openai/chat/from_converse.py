@@ -190,6 +190,7 @@ class ChatCollector(Answer):
         self._lists: dict[str, list[Mapping[str, Json]]] = {"annotations": []}
         self._audio: dict[str, Json] | None = None
         self._tagged = False
+        self._shown = False  # reasoning went into the text
 
     def add(self, events: Sequence[Event]) -> None:
         self.take(events)
@@ -215,7 +216,7 @@ class ChatCollector(Answer):
             self._reasoning.append(text)
             return
         if not self._tagged:
-            self._tagged = True
+            self._tagged = self._shown = True
             self._text.append(TAG_OPEN)
         self._text.append(text)
 
@@ -255,7 +256,7 @@ class ChatCollector(Answer):
         }
         if self._reasoning:
             message[reasoning_field(self.plan)] = "".join(self._reasoning)
-        elif text.startswith(TAG_OPEN) and self.plan.reasoning_as == "tags":
+        elif self._shown:
             message["reasoning_content"] = None  # as bedrock-access-gateway has it: clients read it
         message.update(self._lists)
         if self._audio is not None:
