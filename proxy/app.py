@@ -191,7 +191,7 @@ def _shop(
         max_body=_max_body(settings),
         tracing=open_spans(__version__) if settings.tracing else PassOn(),
         clients=client_keys(settings, account),
-        headers=((b"x-bedrock-proxy-mode", b"simulator"),) if mode == "simulator" else (),
+        headers={b"x-bedrock-proxy-mode": b"simulator"} if mode == "simulator" else {},
     )
 
 

@@ -65,7 +65,7 @@ class Client:
     One lock keeps whole frames whole: the pump, further choices and the timer all write.
     """
 
-    def __init__(self, receive: Receive, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
         self._receive = receive
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ class Client:
                     {
                         "type": "http.response.start",
                         "status": 200,
-                        "headers": [*STREAM_HEADERS, *self.headers],
+                        "headers": [*STREAM_HEADERS, *self.headers.items()],
                     }
                 )
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
@@ -103,9 +103,8 @@ class Client:
         """A whole answer, in place of a stream."""
         length = str(len(body)).encode()
         head = [(b"content-type", b"application/json"), (b"content-length", length), *extra]
-        await self._send(
-            {"type": "http.response.start", "status": status, "headers": head + self.headers}
-        )
+        head += self.headers.items()
+        await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": body})
 
     def say_aside(self, data: bytes) -> None:

@@ -7,8 +7,7 @@ nobody spends anything, not even a name look-up, that he was not given.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -16,7 +15,7 @@ from proxy.access.quota import Demand, Lease, Limiter, LimitExceeded
 from proxy.access.tenant import Allowance, Tenant
 from proxy.catalog.model import Model
 from proxy.dialect import Dialect, Linked, Options, Request
-from proxy.endpoints.gate import Gate
+from proxy.endpoints.gate import Held
 from proxy.endpoints.question import price_of
 from proxy.errors import ProxyError
 from proxy.media.fetch import Fetcher, Wanted
@@ -81,10 +80,8 @@ class Borders:
             self.metrics.rejected.labels(reason).inc()
             raise
 
-    async def with_media(
-        self, dialect: Dialect, request: Request, gate: Gate, places: ExitStack
-    ) -> Request:
-        """The request with the files in it that it links to, accounted for in ``places``. Raises
+    async def with_media(self, dialect: Dialect, request: Request, held: Held) -> Request:
+        """The request with the files in it that it links to, accounted for in ``held``. Raises
         ``ProxyError`` 400 for a URL that must not or cannot be followed."""
         if self.fetcher is None:
             return request
@@ -92,7 +89,7 @@ class Borders:
         if not links:
             return request
         fetched = await self.fetcher.fetch_all([Wanted(*link) for link in links])
-        places.enter_context(gate.holding(sum(len(one.data) for one in fetched.values())))
+        held.more(sum(len(one.data) for one in fetched.values()))
         found: Mapping[str, Linked] = {
             url: Linked(one.data, one.content_type) for url, one in fetched.items()
         }
@@ -120,17 +117,23 @@ def within(tenant: Tenant, model: Model) -> Model:
     return replace(model, elsewhere=MappingProxyType(kept))
 
 
-@contextmanager
-def settling(lease: Lease, record: Record) -> Iterator[None]:
-    """Book what the answer made within has used. One that broke off has used up what was reserved:
+class Settling:
+    """Books what the answer made within has used. One that broke off has used up what was reserved:
     Bedrock bills it and did not say how much. One that never began has used nothing."""
-    whole = False
-    try:
-        yield
-        whole = True
-    finally:
+
+    __slots__ = ("_lease", "_record")
+
+    def __init__(self, lease: Lease, record: Record) -> None:
+        self._lease = lease
+        self._record = record
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, *more: object) -> None:
+        record, whole = self._record, kind is None
         used = sum(record.tokens)
         if whole and used:
-            lease.settle(used, record.cost)
+            self._lease.settle(used, record.cost)
         elif whole or record.first_event:
-            lease.settle(None)
+            self._lease.settle(None)

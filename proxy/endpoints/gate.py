@@ -6,8 +6,6 @@ at the deadline is aborted through its exchange, which tells the client inside i
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from proxy.errors import ProxyError
@@ -15,6 +13,66 @@ from proxy.metrics import Metrics
 from proxy.relay import Exchange
 
 RETRY_AFTER: Final = 1.0
+
+
+class Place:
+    """One of the gate's places, held within ``with``. Raises ``ProxyError`` 503 when there is
+    none."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: "Gate") -> None:
+        self._gate = gate
+
+    def __enter__(self) -> None:
+        self._gate.enter()
+
+    def __exit__(self, *ended: object) -> None:
+        self._gate.leave()
+
+
+class Held:
+    """Bytes of one request, accounted for within ``with``. Raises ``ProxyError`` 503 when there is
+    no room for them."""
+
+    __slots__ = ("_gate", "_size")
+
+    def __init__(self, gate: "Gate", size: int) -> None:
+        self._gate = gate
+        self._size = size
+
+    def __enter__(self) -> "Held":
+        self._gate.hold(self._size)
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._gate.let_go(self._size)
+
+    def more(self, size: int) -> None:
+        """``size`` bytes have come to it. Raises as entering does."""
+        self._gate.hold(size)
+        self._size += size
+
+    def less(self, size: int) -> None:
+        """``size`` bytes of it are not held any more."""
+        self._gate.let_go(size)
+        self._size -= size
+
+
+class Running:
+    """An exchange that a drain knows of, within ``with``."""
+
+    __slots__ = ("_all", "_exchange")
+
+    def __init__(self, all_of_them: set[Exchange], exchange: Exchange) -> None:
+        self._all = all_of_them
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        self._all.add(self._exchange)
+
+    def __exit__(self, *ended: object) -> None:
+        self._all.discard(self._exchange)
 
 
 class Gate:
@@ -27,15 +85,16 @@ class Gate:
         self._bytes = 0
         self._open = 0
         self._exchanges: set[Exchange] = set()
+        self.place = Place(self)
+        """Hold one place: ``with gate.place``, any number of times."""
         self._empty = asyncio.Event()
         self._empty.set()
         self.leaving = False
         """A stop was asked for: not ready any more, though requests are still served."""
         self.draining = False
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Hold one place. Raises ``ProxyError`` 503 when there is none."""
+    def enter(self) -> None:
+        """Take a place; see ``Place``."""
         if self.draining:
             self._metrics.rejected.labels("draining").inc()
             raise ProxyError(
@@ -46,32 +105,28 @@ class Gate:
             raise self._overload(f"{self._max_streams} answers are under way already.")
         self._open += 1
         self._empty.clear()
-        try:
-            yield
-        finally:
-            self._open -= 1
-            if not self._open:
-                self._empty.set()
 
-    @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
+    def leave(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._empty.set()
+
+    def holding(self, size: int) -> Held:
         """Account for a request body of ``size`` bytes while it is in memory."""
+        return Held(self, size)
+
+    def hold(self, size: int) -> None:
+        """Take room for ``size`` bytes; see ``Held``."""
         if self._bytes + size > self._max_bytes and self._bytes:
             raise self._overload("too many request bytes are held already.")
         self._bytes += size
-        try:
-            yield
-        finally:
-            self._bytes -= size
 
-    @contextmanager
-    def running(self, exchange: Exchange) -> Iterator[None]:
+    def let_go(self, size: int) -> None:
+        self._bytes -= size
+
+    def running(self, exchange: Exchange) -> Running:
         """Make ``exchange`` known to a drain."""
-        self._exchanges.add(exchange)
-        try:
-            yield
-        finally:
-            self._exchanges.discard(exchange)
+        return Running(self._exchanges, exchange)
 
     async def drain(self, deadline: float) -> None:
         """Let in no more; wait up to ``deadline`` seconds for the rest, then abort it."""

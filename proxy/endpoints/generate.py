@@ -9,10 +9,10 @@ unforeseen exception becomes an honest 500 (or an error inside the stream) inste
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from time import monotonic, time
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
 from proxy.access.tenant import ANYONE, Tenant
@@ -23,7 +23,7 @@ from proxy.catalog.model import Model
 from proxy.converse.masking import mask
 from proxy.dialect import Collector, Dialect, Encoder, Request, Stamp
 from proxy.endpoints.body import headers_of, judge_head, read_body
-from proxy.endpoints.borders import Borders, settling, within
+from proxy.endpoints.borders import Borders, Settling, within
 from proxy.endpoints.faults import error_headers, header_value, unforeseen
 from proxy.endpoints.gate import Gate
 from proxy.endpoints.question import OFF_LOOP, Desk, Question, price_of
@@ -34,6 +34,9 @@ from proxy.relay import FAREWELL, Client, ClientGone, Exchange, Limits, Opener, 
 from proxy.tracing import PassOn, Trace, Tracing
 
 _NOTES: Final = b"x-bedrock-proxy-notes"
+_MODEL: Final = b"x-bedrock-proxy-model"
+_REGION: Final = b"x-bedrock-proxy-region"
+_UPSTREAM_ID: Final = b"x-amzn-requestid"
 _ANYONE: Final = Tenant(ANYONE)
 _AT_ONCE: Final = 16
 """Calls that one request has under way at most."""
@@ -64,7 +67,7 @@ class Shop:
     metrics: Metrics
     borders: Borders
     max_body: int
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Mapping[bytes, bytes] = field(default_factory=lambda: MappingProxyType({}))
     """Sent with every answer."""
     clients: ClientKeys | None = None
     """Set where every client comes with a Bedrock API key of its own."""
@@ -77,21 +80,21 @@ class Generate:
     def __init__(self, dialect: Dialect, shop: Shop) -> None:
         self._dialect = dialect
         self._shop = shop
+        self._in_flight = shop.metrics.requests_in_flight.labels(dialect.name)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         shop = self._shop
         record = Record(self._dialect.name, began=monotonic())
         request_id = scope.get("state", {}).get("request_id") or new_request_id()
         record.request_id = request_id
-        client = Client(receive, send, [(b"x-request-id", request_id.encode()), *shop.headers])
+        client = Client(receive, send, {b"x-request-id": request_id.encode(), **shop.headers})
         asked = _Asked(PassOn(), scope.get("state", {}).get("tenant") or _ANYONE)
         record.key = asked.tenant.name
-        in_flight = shop.metrics.requests_in_flight.labels(self._dialect.name)
-        in_flight.inc()
+        self._in_flight.inc()
         headers = headers_of(scope)
         asked.trace = shop.tracing.begin(headers, record)
         try:
-            with shop.gate.admitted():
+            with shop.gate.place:
                 await self._serve(headers, client, receive, record, asked)
         except ClientGone:
             gone(record)
@@ -103,7 +106,7 @@ class Generate:
             logger.exception("unforeseen", extra={"fields": {"request_id": request_id}})
             await self._fail(client, record, unforeseen())
         finally:
-            in_flight.dec()
+            self._in_flight.dec()
             record.ended = monotonic()
             shop.metrics.finish(record)
             asked.trace.end(scope["path"])
@@ -120,19 +123,20 @@ class Generate:
         shop = self._shop
         caller, body = await self._read(headers, client, receive)
         record.read = monotonic()
-        with ExitStack() as places:
-            with shop.gate.holding(len(body)):
-                parse, large = self._dialect.parse, len(body) > OFF_LOOP
-                request: Request = (
-                    await asyncio.to_thread(parse, body, headers) if large else parse(body, headers)
-                )
-                del body
-                model = await self._model(request, caller, record, asked)
-                lease = await shop.borders.admit(
-                    self._dialect, request, model, asked.tenant, large=large
-                )
-                client.headers += places.enter_context(lease).headers
-                filled = await shop.borders.with_media(self._dialect, request, shop.gate, places)
+        size = len(body)
+        large = size > OFF_LOOP
+        with shop.gate.holding(size) as held:
+            parse = self._dialect.parse
+            request: Request = (
+                await asyncio.to_thread(parse, body, headers) if large else parse(body, headers)
+            )
+            del body
+            model = await self._model(request, caller, record, asked)
+            with await shop.borders.admit(
+                self._dialect, request, model, asked.tenant, large=large
+            ) as lease:
+                client.headers.update(lease.headers)
+                filled = await shop.borders.with_media(self._dialect, request, held)
                 question = Question(
                     self._dialect, filled, model, self._desk(asked.tenant),
                     tenant=caller.mark if caller else record.key, label=record.model,
@@ -141,16 +145,22 @@ class Generate:
                 )  # fmt: skip
                 del request, filled  # the question lets go of it when the answer has begun
                 await question.put()
-            client.headers.append((b"x-bedrock-proxy-model", header_value(model.id)))
-            _tell_notes(client, record, question)
-            limits = shop.limits
-            if not record.stream:
-                limits = replace(limits, total=min(limits.total, _own_deadline(headers)))
-            asked.trace.calling(asked.used)
-            exchange = Exchange(client, limits, record, question.keep)
-            stamp = Stamp(token_hex(16), int(time()), model.name)
-            with shop.gate.running(exchange), settling(lease, record):
-                await self._answer(exchange, client, record, _Asking(question, stamp))
+                held.less(size)
+                client.headers[_MODEL] = header_value(model.id)
+                _tell_notes(client, record, question)
+                asked.trace.calling(asked.used)
+                exchange = Exchange(client, self._limits(headers, record), record, question.keep)
+                stamp = Stamp(token_hex(16), int(time()), model.name)
+                with shop.gate.running(exchange), Settling(lease, record):
+                    await self._answer(exchange, client, record, _Asking(question, stamp))
+
+    def _limits(self, headers: Mapping[str, str], record: Record) -> Limits:
+        """A client that waits for the whole answer may give up before we do."""
+        limits = self._shop.limits
+        if record.stream:
+            return limits
+        own = _own_deadline(headers)
+        return replace(limits, total=own) if own < limits.total else limits
 
     async def _read(
         self, headers: Mapping[str, str], client: Client, receive: Receive
@@ -162,7 +172,7 @@ class Generate:
             judge_head(headers, shop.max_body)
             return caller, await read_body(receive, shop.max_body)
         except ProxyError as error:
-            client.headers.append((b"connection", b"close"))  # the body is still on its way
+            client.headers[b"connection"] = b"close"  # the body is still on its way
             if error.status == 413:
                 shop.metrics.rejected.labels("body_too_large").inc()
             raise
@@ -199,7 +209,7 @@ class Generate:
         if not record.stream:
             await exchange.run(lambda running: self._collect(running, client, record, asking))
             return
-        in_flight = self._shop.metrics.streams_in_flight.labels(record.model)
+        in_flight = self._shop.metrics.streams_of(record)
         in_flight.inc()
         try:
             await exchange.run(lambda running: self._stream(running, client, record, asking))
@@ -246,9 +256,9 @@ class Generate:
     ) -> Sequence[Ended]:
         """Every choice's ending, in their order."""
         choices, bodies = question.translation.choices, len(question.translation.bodies)
-        openers = [self._opener(client, record, question, choice) for choice in range(choices)]
         if choices == 1:
-            return [await one(0, openers[0])]
+            return [await one(0, self._opener(client, record, question, 0))]
+        openers = [self._opener(client, record, question, choice) for choice in range(choices)]
         return await _fan_out(openers, one, led=not bodies)
 
     def _opener(self, client: Client, record: Record, question: Question, choice: int) -> Opener:
@@ -350,20 +360,20 @@ async def _fan_out(
 def _tell_notes(client: Client, record: Record, question: Question) -> None:
     """In the log and the metrics always; to the client as long as its head has not gone out."""
     record.notes = question.notes
-    client.headers[:] = [header for header in client.headers if header[0] != _NOTES]
     if record.notes:
-        client.headers.append((_NOTES, header_value(",".join(record.notes))))
+        client.headers[_NOTES] = header_value(",".join(record.notes))
+    else:
+        client.headers.pop(_NOTES, None)
 
 
 def _tell_where(client: Client, answer: Answer) -> None:
     """Who answered: fail-over may have gone to another region, under another id."""
-    told = {
-        b"x-bedrock-proxy-model": answer.called,
-        b"x-bedrock-proxy-region": answer.region,
-        b"x-amzn-requestid": answer.upstream_id,
-    }
-    client.headers[:] = [header for header in client.headers if header[0] not in told]
-    client.headers += [(name, header_value(text)) for name, text in told.items() if text]
+    told = ((_MODEL, answer.called), (_REGION, answer.region), (_UPSTREAM_ID, answer.upstream_id))
+    for name, text in told:
+        if text:
+            client.headers[name] = header_value(text)
+        else:
+            client.headers.pop(name, None)
 
 
 def new_request_id() -> str:

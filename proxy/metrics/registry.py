@@ -82,7 +82,7 @@ class Metrics:
         self._bound_calls: dict[tuple[str, str, str], Calls] = {}
 
     def _operator(self) -> None:
-        """What the operator's own side does: discovery, credentials, keys."""
+        """What the operator's own side does: discovery, credentials, keys, the log."""
         self.discovery_refreshes = self._counter("discovery_refreshes")
         self.discovery_success = self._gauge("discovery_last_success_timestamp_seconds")
         self.discovery_interval = self._gauge("discovery_interval_seconds")
@@ -91,6 +91,7 @@ class Metrics:
         self.credentials_expiry = self._gauge("credentials_expiry_timestamp_seconds")
         self.credentials_refreshes = self._counter("credentials_refreshes")
         self.key_reloads = self._counter("key_reloads", ("ok", "failed"))
+        self.log_lines_dropped = self._counter("log_lines_dropped")
 
     # -- bounded labels -------------------------------------------------------------------------
 
@@ -112,6 +113,13 @@ class Metrics:
     def begin(self, record: Record) -> None:
         """The request's model is known: its series exist from now on, at zero."""
         self._bind(record.endpoint, record.model, record.stream)
+
+    def streams_of(self, record: Record) -> Gauge:
+        """How many streams of the request's model are under way."""
+        bound = self._bind(record.endpoint, record.model, record.stream)
+        if bound.streams is None:
+            bound.streams = self.streams_in_flight.labels(record.model)
+        return bound.streams
 
     def calls(self, operation: str, model: str, region: str) -> "Calls":
         """The counters of calls to Bedrock, each outcome at zero from now on."""
@@ -249,7 +257,7 @@ class Calls:
         self.metrics.retried(self.operation, reason)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Bound:
     """The children of one (endpoint, model, stream), looked up once."""
 
@@ -263,6 +271,7 @@ class _Bound:
     tokens: tuple[Counter, ...]
     cost: Counter
     ended: dict[tuple[int, str], Counter]
+    streams: Gauge | None = None
 
     def requests(self, status: int, code: str) -> Counter:
         child = self.ended.get((status, code))
