@@ -41,7 +41,8 @@ from proxy.openai.request_checks import (
 
 MAX_NAME: Final = 200
 _FOREIGN: Final = re.compile(r"[^A-Za-z0-9\s\-()\[\]]+")
-_SPACE: Final = re.compile(r"\s+", re.ASCII)
+_SPACE: Final = re.compile(r"\s+")
+"""Also the no-break spaces of a Mac's file names: Bedrock takes plain ones."""
 _TEXT_FORMATS: Final = frozenset({"txt", "md", "csv", "html"})
 _GENERIC: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 _BY_MIME: Final = MappingProxyType(

@@ -94,9 +94,9 @@ def _sampling(request: ChatRequest, traits: Traits, notes: Notes) -> dict[str, f
         notes.add("temperature:clamped", "temperature", "Converse takes temperatures from 0 to 1.")
         sampling["temperature"] = 1
     if traits.one_sampler and "temperature" in sampling and "top_p" in sampling:
-        _drop(
-            "top_p", sampling.pop("top_p"), "This model takes it only without temperature.", notes
-        )
+        # Of the two the one goes that asks for nothing; if both ask for something, top_p.
+        gone = "temperature" if sampling["temperature"] == _NEUTRAL else "top_p"
+        _drop(gone, sampling.pop(gone), "This model takes only one of the two.", notes)
     return sampling
 
 

@@ -60,7 +60,10 @@ def _filled_part(part: Json, texts: Mapping[str, str]) -> Json:
     place = _place(part) if isinstance(part, dict) else None
     if place is None or place.url not in texts:
         return part
-    return _put(part, place.keys, place.url, texts[place.url])
+    filled = _put(part, place.keys, place.url, texts[place.url])
+    if part.get("type") == "document" and not part.get("title"):
+        filled["title"] = _name_in(place.url)  # what such a part calls its name
+    return filled
 
 
 def _put(holder: Mapping[str, Json], keys: Sequence[str], url: str, text: str) -> dict[str, Json]:

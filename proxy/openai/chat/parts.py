@@ -100,6 +100,8 @@ def assistant_blocks(message: Mapping[str, Json], at: str, intake: Intake) -> li
         blocks = _text(transcript, intake)
     if message.get("refusal"):
         blocks += _text(message["refusal"], intake)
+    if message.get("images"):
+        intake.notes.add("images:dropped", f"{at}.images", "Images stand in a user's turn only.")
     return blocks
 
 
@@ -125,7 +127,10 @@ def result_blocks(message: Mapping[str, Json], at: str, intake: Intake) -> Resul
             moved.append(block)
     if any("document" in block for block in moved):
         add_document_text(moved)
-    return Result(content or [{"text": BLANK_RESULT}], moved, mark)
+    if not content:
+        intake.notes.tell("blank_text:emulated")
+        content = [{"text": BLANK_RESULT}]
+    return Result(content, moved, mark)
 
 
 def add_document_text(blocks: list[Block]) -> None:
@@ -190,9 +195,7 @@ def _read_text(part: Mapping[str, Json], at: str, intake: Intake) -> list[Block]
         raise missing(f"{at}.text")
     blocks: list[Block] = []
     for piece, guarded in _tagged(text, intake.guard_tag):
-        if is_blank(piece):
-            continue
-        blocks.append(_guarded(piece, []) if guarded and intake.guard else {"text": piece})
+        blocks += _to_guard(piece, [], at, intake) if guarded else _text(piece, intake)
     return blocks
 
 
@@ -221,6 +224,11 @@ def _read_guarded(part: Mapping[str, Json], at: str, intake: Intake) -> list[Blo
         if word not in _QUALIFIERS:
             path = f"{at}.qualifiers[{index}]"
             raise bad_value(path, f"supported values are: {', '.join(_QUALIFIERS)}.")
+    return _to_guard(text, qualifiers, at, intake)
+
+
+def _to_guard(text: str, qualifiers: list[Json], at: str, intake: Intake) -> list[Block]:
+    """Text for the caller's guardrail; without a mark where the operator's own is in force."""
     if is_blank(text):
         return _text(text, intake)
     if not intake.guard:
@@ -228,12 +236,8 @@ def _read_guarded(part: Mapping[str, Json], at: str, intake: Intake) -> list[Blo
             "guarded_text:dropped", at, "The operator's guardrail assesses all of the content."
         )
         return [{"text": text}]
-    return [_guarded(text, qualifiers)]
-
-
-def _guarded(text: str, qualifiers: list[Json]) -> Block:
     inner = {"text": text, "qualifiers": qualifiers} if qualifiers else {"text": text}
-    return {"guardContent": {"text": inner}}
+    return [{"guardContent": {"text": inner}}]
 
 
 def _read_refusal(part: Mapping[str, Json], at: str, intake: Intake) -> list[Block]:

@@ -27,6 +27,10 @@ Block = dict[str, Json]
 _MAGIC: Final = b"bop1"
 """Names the format and its version: four bytes, a digest of eight, then compact JSON."""
 _DIGEST: Final = 8
+_MEMBERS: Final = (
+    "reasoning_content", "reasoning", "reasoning_text", "reasoning_details", "thinking_blocks"
+)  # fmt: skip
+_PARTS: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
@@ -54,6 +58,16 @@ def unpack(data: str) -> tuple[str, list[Block]] | None:
     except orjson.JSONDecodeError:
         return None
     return _opened(value)
+
+
+def has_reasoning(message: Mapping[str, Json]) -> bool:
+    """Whether an assistant message brings reasoning along, in whichever form, be it of no use."""
+    if any(message.get(member) for member in _MEMBERS):
+        return True
+    content = message.get("content")
+    return isinstance(content, list) and any(
+        isinstance(part, Mapping) and part.get("type") in _PARTS for part in content
+    )
 
 
 def replay_blocks(message: Mapping[str, Json], traits: Traits, path: str) -> list[Block]:

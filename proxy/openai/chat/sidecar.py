@@ -78,10 +78,9 @@ def _as_text(value: Json) -> str | None:
 
 def _put(pairs: dict[str, str], key: str, value: str, param: str, notes: Notes) -> None:
     name, text = _mended(key) or "_", _mended(value)
-    if name in pairs:
-        return  # the caller's own pair of that name wins
-    if len(pairs) >= MAX_PAIRS:
-        _note_dropped(notes, key)
+    if name in pairs or len(pairs) >= MAX_PAIRS:
+        if pairs.get(name) != text:
+            _note_dropped(notes, key)
         return
     if name != key or text != value:
         notes.add("metadata:clamped", param, "AWS takes fewer characters in request metadata.")

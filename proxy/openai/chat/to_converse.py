@@ -34,6 +34,7 @@ from proxy.openai.chat.turns import Frame, Turns, build_turns, read_history
 
 ASK_AGAIN: Final = "No tool can be called now. Reply to the user in plain text only."
 """Said when a call had to be withheld and nothing else came."""
+_BETA: Final = "anthropic_beta"
 _OPERATOR_ONLY: Final = "amazon-bedrock-"
 """Native keys of this prefix configure Bedrock itself (guardrails, tracing), not the model."""
 
@@ -190,12 +191,17 @@ def _note_guardrail(notes: Notes, param: str) -> None:
 
 
 def _merged(under: Mapping[str, Json], over: Mapping[str, Json]) -> dict[str, Json]:
-    """Objects member by member, everything else replaced. Depth is bounded at the border."""
+    """Objects member by member, everything else replaced. Depth is bounded at the border.
+
+    Beta flags add up: each permits a member that stands elsewhere.
+    """
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
         if isinstance(below, dict) and isinstance(value, dict):
             merged[key] = _merged(below, value)
+        elif key == _BETA and isinstance(below, list) and isinstance(value, list):
+            merged[key] = [*value, *(flag for flag in below if flag not in value)]
         else:
             merged[key] = value
     return merged

@@ -29,7 +29,7 @@ from proxy.openai.chat.parts import (
     system_blocks,
     user_blocks,
 )
-from proxy.openai.chat.reasoning import replay_blocks
+from proxy.openai.chat.reasoning_replay import has_reasoning, replay_blocks
 from proxy.openai.chat.tools import ToolNames
 
 __all__ = ["Frame", "History", "Turns", "build_turns", "read_history"]
@@ -38,6 +38,8 @@ FILLER: Final = "."
 """A turn that must exist and has nothing to say."""
 CONTINUE: Final = "Continue."
 """A user turn that must exist and should make the model go on."""
+_REASONING_LOST: Final = "replayed_reasoning:dropped"
+"""Told and not refused, also in strict mode: clients send back whatever they once were shown."""
 NO_RESULT: Final = "No result was recorded for this tool call."
 _SYSTEM_ROLES: Final = ("system", "developer")
 _LOOP_ROLES: Final = ("assistant", "tool", "function")
@@ -104,6 +106,7 @@ class _Walk:
         """Leading system messages, then our own hints."""
         blocks: list[Block] = []
         for index in range(leading):
+            self._unname(self._messages[index], f"messages[{index}]")
             blocks += system_blocks(self._messages[index], f"messages[{index}]", self._intake)
         blocks += [{"text": hint} for hint in self._frame.hints]
         if self._traits.system:
@@ -142,8 +145,7 @@ class _Walk:
     # One message each
 
     def _user(self, message: Mapping[str, Json], at: str) -> None:
-        if message.get("name"):
-            self._notes.add("name:dropped", f"{at}.name", "Converse has no place for names.")
+        self._unname(message, at)
         blocks = user_blocks(message, at, self._intake)
         if not blocks:
             if self._last() == "user":
@@ -155,7 +157,12 @@ class _Walk:
         self._add("user", blocks)
         self._anchor()
 
+    def _unname(self, message: Mapping[str, Json], at: str) -> None:
+        if message.get("name"):
+            self._notes.add("name:dropped", f"{at}.name", "Converse has no place for names.")
+
     def _system(self, message: Mapping[str, Json], at: str) -> None:
+        self._unname(message, at)
         blocks = system_blocks(message, at, self._intake)
         if blocks and self._traits.mid_system:
             self._held += blocks
@@ -167,6 +174,7 @@ class _Walk:
             self._anchor()
 
     def _assistant(self, message: Mapping[str, Json], index: int, at: str) -> None:
+        self._unname(message, at)
         calls = self._history.calls.get(index, ())
         said = assistant_blocks(message, at, self._intake)
         for call in calls:
@@ -175,6 +183,8 @@ class _Walk:
             self._notes.tell("assistant_message:dropped")
             return
         blocks = [] if self._frame.flat and calls else replay_blocks(message, self._traits, at)
+        if not blocks and has_reasoning(message):
+            self._notes.tell(_REASONING_LOST)
         blocks += said
         self._release()
         if not self.turns.messages and not self._traits.leading_assistant:
@@ -222,6 +232,10 @@ class _Walk:
         result: Block = {"toolUseId": call.id, "content": content}
         if failed and self._traits.result_status:
             result["status"] = "error"
+        elif failed and call.result is not None:
+            path = f"messages[{call.result}]"
+            why = "This model takes no mark of a failed tool call."
+            self._notes.add("tool_results.status:dropped", path, why)
         return [{"toolResult": result}, *closing]
 
     def _orphan(self, message: Mapping[str, Json], at: str) -> None:
@@ -277,9 +291,16 @@ class _Walk:
             )
             self._add("user", [{"text": CONTINUE}])
             return
+        if self._traits.signed_reasoning and any("reasoningContent" in block for block in content):
+            # Thinking is off, or there were no prefill: then Anthropic refuses such blocks here.
+            content[:] = [block for block in content if "reasoningContent" not in block]
+            self._notes.tell(_REASONING_LOST)
         for block in reversed(content):
             if "text" in block:
-                block["text"] = block["text"].rstrip()
+                stripped = block["text"].rstrip()
+                if stripped != block["text"]:
+                    block["text"] = stripped
+                    self._notes.tell("prefill:clamped")
                 return
 
 

@@ -74,14 +74,27 @@ def test_a_file_takes_the_place_of_its_url(part: dict[str, Any], at: str, said: 
     [_, block] = blocks(linked(request, {URL: Linked(PDF, said)}))
     assert block["document"]["format"] == "pdf"
     assert block["document"]["source"] == {"bytes": base64.b64encode(PDF).decode()}
-    if "file" in part["type"]:
-        assert block["document"]["name"] == "a plan"
+    assert block["document"]["name"] == "a plan"
 
 
-def test_a_clients_own_file_name_stays() -> None:
-    request = ask({"type": "input_file", "file_url": URL, "filename": "report.pdf"})
-    [_, block] = blocks(linked(request, {URL: Linked(PDF, "")}))
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_file", "file_url": URL, "filename": "report.pdf"},
+        {"type": "document", "source": {"type": "url", "url": URL}, "title": "report"},
+    ],
+)
+def test_a_clients_own_file_name_stays(part: dict[str, Any]) -> None:
+    [_, block] = blocks(linked(ask(part), {URL: Linked(PDF, "")}))
     assert block["document"]["name"] == "report"
+
+
+@pytest.mark.parametrize(("part", "at"), FILES)
+def test_the_url_tells_a_format_that_nothing_else_does(part: dict[str, Any], at: str) -> None:
+    url = "https://example.org/table.csv"
+    asked = orjson.loads(orjson.dumps(part).replace(URL.encode(), url.encode()))
+    [_, block] = blocks(linked(ask(asked), {url: Linked(b"a,b", "application/octet-stream")}))
+    assert (block["document"]["format"], block["document"]["name"]) == ("csv", "table")
 
 
 @pytest.mark.parametrize(
