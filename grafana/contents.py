@@ -184,6 +184,8 @@ _OPERATION = (
           about="Refreshes of the AWS credentials in the last hour, by outcome."),
     Panel("API keys: readings", _hourly("key_reloads_total", "outcome"),
           about="Readings of the API key source in the last hour, by outcome."),
+    Panel("Log lines lost", _hourly("log_lines_dropped_total", "instance"),
+          about="Lines lost in the last hour because whoever reads stderr had stopped."),
     Panel(
         "CPU by process",
         [

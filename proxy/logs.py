@@ -18,6 +18,7 @@ from typing import Final, Literal
 import orjson
 
 from proxy.metrics import Record
+from proxy.stderr import Stderr
 
 NAME: Final = "bedrock_openai_proxy"
 logger: Final = logging.getLogger(NAME)
@@ -65,13 +66,25 @@ class _TextLine(logging.Formatter):
         return line
 
 
-def configure(level: str, style: Literal["auto", "json", "text"] | str) -> None:
-    """Send the house's log, and what libraries warn of, to stderr."""
+def configure(level: str, style: Literal["auto", "json", "text"] | str) -> Stderr:
+    """Send the house's log, and what libraries warn of, to stderr.
+
+    That is returned: whoever ends the process closes it, for what still waits.
+    """
     text = style == "text" or (style == "auto" and sys.stderr.isatty())
     # What no line tells is not looked up for it (Python's logging HOWTO, *Optimization*).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_TextLine() if text else _JsonLine())
+    formatter = _TextLine() if text else _JsonLine()
+
+    def told(lost: int) -> str:
+        words = "log lines were lost: stderr was not read"
+        extra = {"fields": {"lost": lost}}
+        record = logger.makeRecord(NAME, logging.WARNING, __file__, 0, words, (), None, extra=extra)
+        return formatter.format(record) + "\n"
+
+    stderr = Stderr(sys.stderr, told)
+    handler = logging.StreamHandler(stderr)
+    handler.setFormatter(formatter)
     logging.getLogger().handlers = [handler]
     logging.getLogger().setLevel(logging.WARNING)
     for name in (NAME, "proxy"):
@@ -79,6 +92,7 @@ def configure(level: str, style: Literal["auto", "json", "text"] | str) -> None:
     quiet = max(logging.WARNING, logging.getLogger(NAME).level)
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(quiet)
+    return stderr
 
 
 def request_line(record: Record, asked: str, called: str) -> None:

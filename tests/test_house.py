@@ -24,7 +24,7 @@ FLOORS = (
     {"bedrock", "dialect", "access", "media", "memory"},
     {"catalog", "converse"},
     {"logs", "tracing"},  # a request's line and span are written from the record that is measured
-    {"metrics", "settings", "errors", "sse", "valkey"},
+    {"metrics", "settings", "errors", "sse", "valkey", "stderr"},
     {"tables", "likeness", "values", "tasks"},  # how settings that are tables look; a last word
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -6,7 +6,7 @@ Shared by ``serve`` (and its workers) and ``demo``.
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import click
 
@@ -37,10 +37,11 @@ def run(
 ) -> None:
     """Serve until a signal ends it. ``announce`` is told the URL once it can be used."""
     settings = loaded.settings
-    logs.configure(settings.log_level, settings.log_format)
+    stderr = logs.configure(settings.log_level, settings.log_format)
     raise_descriptor_limit()
     link = None if inherited is None else Link(inherited.line)
     house = _built(loaded, aws, mode, link)
+    stderr.on_lost = house.metrics.log_lines_dropped.inc
     side = _side_door(house, inherited)
     config = configure(
         house.asgi, settings.host, settings.port, settings.drain_timeout, settings.idle_timeout
@@ -50,7 +51,7 @@ def run(
         leave=house.leave,
         drain=house.drain,
         reload=house.reload,
-        ready=announce or (lambda url: click.echo(f"listening on {url}", err=True)),
+        ready=announce or (lambda url: stderr.write(f"listening on {url}\n")),
     )
 
     async def serve() -> None:
@@ -61,7 +62,7 @@ def run(
         async with _open(side), _joined(link, house, server):
             await server.serve(None if inherited is None else [inherited.listener])
 
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    with closing(stderr), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         try:
             runner.run(serve())
         except KeyboardInterrupt:

@@ -14,11 +14,13 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from types import FrameType
 
 import click
 
+from proxy import logs
 from proxy.cli.options import stop
 from proxy.cli.sockets import address, listen
 from proxy.metrics.workers import Gathering
@@ -37,7 +39,8 @@ def supervise(settings: Settings) -> None:
     if settings.metrics_port is not None:
         metrics = listen(settings.metrics_host, settings.metrics_port, "--metrics-port")
         click.echo(f"metrics on {address(metrics)}/metrics", err=True)
-    _Supervisor(settings.workers, listener, metrics).run()
+    with closing(logs.configure(settings.log_level, settings.log_format)):
+        _Supervisor(settings.workers, listener, metrics).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class _Supervisor:
                 continue
             short = time.monotonic() - started.at < _SHORT
             self._failures = self._failures + 1 if short else 0
-            click.echo(f"worker {worker.pid} ended with {code}; replacing it", err=True)
+            logs.logger.error("worker %d ended with %d; replacing it", worker.pid, code)
             if self._failures >= _GIVE_UP_AFTER:
                 self._pass_on(signal.SIGTERM, None)
                 raise stop("The workers end as soon as they start; see their messages above.")

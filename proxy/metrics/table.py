@@ -165,6 +165,7 @@ DEFINITIONS: Final = (
     ),
     _counter("credentials_refreshes", "source outcome", "Refreshes of the AWS credentials."),
     _counter("key_reloads", "outcome", "Readings of the API key source."),
+    _counter("log_lines_dropped", "", "Log lines lost because stderr was not read."),
     _histogram(
         "event_loop_lag_seconds", "", LAG_EDGES, "Lateness of a timer that is due every 100 ms."
     ),
