@@ -205,6 +205,7 @@ def _offer(
     told = _choose(choice, invited, names, traits, notes)
     if told.only is not None:
         entries = [(name, group) for name, group in entries if names.to_bedrock(name) == told.only]
+        invited = frozenset(name for name, _ in entries)
     listed = [tool for _, group in entries for tool in group] + grounding
     if not listed:
         return _withheld(blank, (), [], history, traits, notes)

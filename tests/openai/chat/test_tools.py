@@ -319,6 +319,15 @@ def test_a_tool_of_the_past_is_not_offered_by_being_remembered() -> None:
     assert translated(ask(A), CLAUDE, CALLED_A)[0].offered is None
 
 
+def test_a_named_tool_is_the_only_one_offered_where_the_others_are_left_out() -> None:
+    """The history shows what else could be called; it was not what the client has asked for."""
+    request = ask(A, B, tool_choice=ToolChoice("named", ("b",)))
+    tools, _ = translated(request, MISTRAL, CALLED_A)
+    assert tool_names(tools) == ["b"]
+    assert tools.offered == frozenset({"b"})
+    assert translated(request, MISTRAL)[0].offered is None
+
+
 def test_allowed_tools_keep_what_the_history_uses() -> None:
     request = ask(A, B, tool_choice=ToolChoice("allowed", ("b",)))
     tools, _ = translated(request, CLAUDE, CALLED_A)
