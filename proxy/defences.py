@@ -29,6 +29,7 @@ from proxy.access.keyfile import KeysError, read_guardrail, read_metadata
 from proxy.access.keys import KeyStore
 from proxy.access.limits import LocalLimiter
 from proxy.access.quota import Limiter
+from proxy.access.refusals import Refusals
 from proxy.access.shared_limits import SharedLimiter
 from proxy.access.tenant import Allowance, Tenant
 from proxy.bedrock.account import Account
@@ -62,13 +63,14 @@ class Defences:
 
     def around(self, app: App, metrics: Metrics, render: Callable[[ProxyError], bytes]) -> Browser:
         """``app`` behind the door, and the door behind the browser check."""
-        settings = self._settings
+        settings, refusals = self._settings, Refusals()
         guard = Guard(
             app,
             keys=self.keys,
             metrics_public=settings.metrics_public,
             metrics=metrics,
             render=render,
+            refusals=refusals,
         )
         # With --no-auth on loopback something in front asks for keys, and sends its own Host.
         alone = self.keys is None and not settings.client_keys and not settings.no_auth
@@ -77,6 +79,7 @@ class Defences:
             origins=_origins(settings),
             guard_loopback=alone and is_loopback(settings.host),
             render=render,
+            refusals=refusals,
             reject=lambda reason: metrics.rejected.labels(reason).inc(),
         )
 

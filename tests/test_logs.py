@@ -227,6 +227,45 @@ def test_every_request_has_its_line(logged: Any, proxy: Running, simulator: Simu
     assert (broken["status"], broken["in_band"], broken["level"]) == (200, True, "warning")
 
 
+def test_listings_and_refusals_have_their_lines_too(logged: Any, proxy: Running) -> None:
+    stream = logged("info", "json")
+    good = {"authorization": f"Bearer {KEY}", "x-request-id": "mine"}
+    assert httpx.get(f"{proxy.url}/v1/models", headers=good).status_code == 200
+    assert httpx.get(f"{proxy.url}/v1/models/{MODEL}", headers=good).status_code == 200
+    assert httpx.get(f"{proxy.url}/v1/models/{PROMPT}", headers=good).status_code == 404
+    assert httpx.get(f"{proxy.url}/v1/models?type={QUERY}", headers=good).status_code == 400
+    assert httpx.get(f"{proxy.url}/v1/models", headers={"x-request-id": "mine"}).status_code == 401
+    assert httpx.get(f"{proxy.url}/healthz").status_code == 200
+    wait_until(lambda: len(requests(stream)) == 5)
+    shape = set(requests(stream)[0])
+    told = []
+    for line in requests(stream):
+        assert set(line) == shape
+        assert (line["request_id"], line["level"]) == ("mine", "info")
+        assert line["duration_ms"] >= 0
+        told.append((line["endpoint"], line["key"], line["model"], line["status"], line["code"]))
+    assert told == [
+        ("models", "default", "", 200, "ok"),
+        ("models", "default", MODEL, 200, "ok"),
+        ("models", "default", "", 404, "model_not_found"),
+        ("models", "default", "", 400, "invalid_value"),
+        ("door", None, "", 401, "invalid_api_key"),
+    ]
+    assert not [name for name in proxy.samples() if 'endpoint="models"' in name]
+
+
+def test_a_page_that_is_turned_away_is_told(logged: Any, simulator: Simulator) -> None:
+    with serving(simulator.url) as open_to_this_machine:
+        stream = logged("info", "json")
+        told = httpx.get(f"{open_to_this_machine.url}/v1/models", headers={"host": "evil.example"})
+        assert told.status_code == 403
+        wait_until(lambda: len(requests(stream)) == 1)
+    [line] = requests(stream)
+    assert (line["endpoint"], line["status"], line["code"]) == ("door", 403, "host_not_allowed")
+    assert line["request_id"] == told.headers["x-request-id"]
+    assert "evil" not in stream.getvalue()
+
+
 def test_a_client_that_left_is_told(logged: Any, proxy: Running, simulator: Simulator) -> None:
     stream = logged("info", "json")
     simulator.control(pace=0.05)
@@ -281,7 +320,7 @@ def test_secrets_stay_secret(
 
     monkeypatch.setattr(proxy.house.shop.resolver, "resolve", broken)
     assert ask(proxy).status_code == 500
-    wait_until(lambda: len(requests(stream)) == 12)
+    wait_until(lambda: len(requests(stream)) == 14)
     told = stream.getvalue()
     assert "unforeseen" in told
     for secret in (PROMPT, KEY, QUERY, SYSTEM, simulator.secret_key, simulator.access_key):

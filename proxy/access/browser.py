@@ -11,8 +11,11 @@ Source: Fetch standard, *CORS protocol*; Private Network Access; RFC 9110, 7.2 (
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from time import monotonic
 from typing import Any, Final
 
+from proxy.access.guard import request_id_of
+from proxy.access.refusals import Refusals
 from proxy.errors import ProxyError, invalid
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
@@ -53,7 +56,8 @@ class Browser:
     """Wraps ``app``. ``origins`` are as ``parse_origins`` gives them; none: no CORS at all.
 
     ``guard_loopback``: no key is needed and only this machine can connect, so Host and Origin are
-    checked. ``render`` makes an error's body, ``reject`` is told ``host`` or ``origin``.
+    checked. ``render`` makes an error's body, ``reject`` is told ``host`` or ``origin``, and
+    ``refusals`` writes the log line.
     """
 
     def __init__(
@@ -63,12 +67,14 @@ class Browser:
         origins: frozenset[str] = frozenset(),
         guard_loopback: bool = False,
         render: Callable[[ProxyError], bytes],
+        refusals: Refusals,
         reject: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._app = app
         self._origins = origins
         self._guard_loopback = guard_loopback
         self._render = render
+        self._refusals = refusals
         self._reject = reject
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -79,7 +85,7 @@ class Browser:
         origin = _only(headers, b"origin")
         allowed = self._allows(origin)
         if self._guard_loopback and (refusal := self._refusal(headers, origin, allowed)):
-            await self._refuse(refusal, send)
+            await self._refuse(refusal, request_id_of(headers), send)
             return
         if not self._origins or origin is None:
             await self._app(scope, receive, send)
@@ -122,16 +128,18 @@ class Browser:
             )
         return None
 
-    async def _refuse(self, refusal: ProxyError, send: Any) -> None:
-        body = self._render(refusal)
+    async def _refuse(self, refusal: ProxyError, request_id: str, send: Any) -> None:
+        began, body = monotonic(), self._render(refusal)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", request_id.encode()),
             (b"x-should-retry", b"false"),
             (b"connection", b"close"),
         ]
         await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+        self._refusals.tell(refusal, request_id, began)
 
 
 async def _answer_preflight(headers: Headers, marks: Headers, send: Any) -> None:

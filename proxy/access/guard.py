@@ -13,9 +13,11 @@ import math
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from secrets import token_hex
+from time import monotonic
 from typing import Any, Final
 
 from proxy.access.keys import KeyStore, invalid_key
+from proxy.access.refusals import Refusals
 from proxy.access.tenant import ANYONE, Tenant
 from proxy.errors import ProxyError
 from proxy.metrics import Metrics
@@ -30,7 +32,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
 class Guard:
     """Wraps ``app``. ``keys`` tell whose a key is; ``key`` alone stands for a store of that one.
-    With neither, everyone is let in. ``render`` makes an error's body."""
+    With neither, everyone is let in. ``render`` makes an error's body, ``refusals`` log lines."""
 
     def __init__(
         self,
@@ -41,27 +43,31 @@ class Guard:
         metrics_public: bool,
         metrics: Metrics,
         render: Callable[[ProxyError], bytes],
+        refusals: Refusals,
     ) -> None:
         self._app = app
         self._keys = KeyStore(single=key) if keys is None and key is not None else keys
         self._open = _OPEN | ({"/metrics"} if metrics_public else frozenset())
         self._metrics = metrics
         self._render = render
+        self._refusals = refusals
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope["path"] = path = _normal(scope["path"])
-        scope["state"]["request_id"] = request_id = _request_id(scope["headers"])
+        scope["state"]["request_id"] = request_id = request_id_of(scope["headers"])
         scope["state"]["tenant"] = _ANYONE
         if self._keys is None or path in self._open:
             await self._app(scope, receive, send)
             return
+        began = monotonic()
         try:
             scope["state"]["tenant"] = await self._keys.lookup(_shown(scope["headers"]))
         except ProxyError as refusal:
             await self._refuse(refusal, request_id, send)
+            self._refusals.tell(refusal, request_id, began)
             return
         await self._app(scope, receive, send)
 
@@ -105,7 +111,7 @@ def _normal(path: str) -> str:
     return path.rstrip("/") if len(path) > 1 else path
 
 
-def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
+def request_id_of(headers: list[tuple[bytes, bytes]]) -> str:
     """The caller's ``x-request-id`` where it is safe to repeat, else one of ours."""
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):

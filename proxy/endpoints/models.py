@@ -3,10 +3,11 @@
 ``GET …/models`` (chat models; ``?type=embedding`` and ``?type=all`` show others) and
 ``GET …/models/{id}``; an id may hold dots, colons and slashes, encoded or not. The answer comes
 from the snapshot; only the very first listing, and a cache that the operator switched off, are
-waited for.
+waited for. Each request has its line in the log, and is in no metric: these are of answers.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from time import monotonic
 from typing import Final
 
 from starlette.requests import Request
@@ -18,9 +19,12 @@ from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.learned import Learned
 from proxy.catalog.names import no_model
 from proxy.catalog.resolve import KINDS, Catalog, ListKind
+from proxy.converse.masking import mask
 from proxy.endpoints.body import headers_of
 from proxy.endpoints.borders import names_of
-from proxy.errors import invalid
+from proxy.errors import ProxyError, invalid
+from proxy.logs import request_line
+from proxy.metrics import Record
 
 _UNKNOWN: Final = "it is none of the models that this API key may use"
 
@@ -53,7 +57,7 @@ def list_models(catalog_for: CatalogFor, render: Callable[[Iterable[Entry]], byt
         entries = [one for one in catalog.list(_kind(request)) if _shown_to(tenant, one)]
         return Response(render(entries), media_type="application/json")
 
-    return endpoint
+    return _told(endpoint)
 
 
 def one_model(
@@ -76,7 +80,33 @@ def one_model(
         shown = entry if lessons is None else {**entry, "learned": lessons}
         return Response(render(shown), media_type="application/json")
 
-    return endpoint
+    return _told(endpoint)
+
+
+def _told(endpoint: Endpoint) -> Endpoint:
+    """``endpoint`` with a line in the log. A name is shown once it is found to be a model's."""
+
+    async def telling(request: Request) -> Response:
+        state = request.scope["state"]
+        record = Record(
+            "models", request_id=state["request_id"], key=state["tenant"].name,
+            began=monotonic(), status=500, code="internal_error",
+        )  # fmt: skip
+        shown = ""
+        try:
+            response = await endpoint(request)
+        except ProxyError as error:
+            record.status, record.code = error.status, error.code or error.type
+            raise
+        else:
+            record.status, record.code = response.status_code, "ok"
+            shown = mask(request.path_params.get("model", ""))
+            return response
+        finally:
+            record.ended = monotonic()
+            request_line(record, shown, "")
+
+    return telling
 
 
 def _shown_to(tenant: Tenant, entry: Entry) -> bool:

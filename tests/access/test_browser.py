@@ -8,6 +8,7 @@ import pytest
 
 from proxy.access.browser import Browser, parse_origins
 from proxy.access.guard import Guard
+from proxy.access.refusals import Refusals
 from proxy.errors import ProxyError
 from proxy.metrics import Metrics
 
@@ -32,10 +33,14 @@ class Page:
         self.passed = 0
         self.rejected: list[str] = []
         metrics = Metrics(version="0", mode="test", stream_limit=1)
-        guard = Guard(self.app, key=key, metrics_public=False, metrics=metrics, render=body)
+        refusals = Refusals()
+        guard = Guard(
+            self.app, key=key, metrics_public=False, metrics=metrics, render=body,
+            refusals=refusals,
+        )  # fmt: skip
         self.asgi = Browser(
             guard, origins=parse_origins(origins), guard_loopback=loopback, render=body,
-            reject=self.rejected.append,
+            refusals=refusals, reject=self.rejected.append,
         )  # fmt: skip
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:

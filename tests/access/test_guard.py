@@ -11,6 +11,7 @@ from proxy.access.guard import Guard
 from proxy.access.hashing import hash_chosen, hash_minted, mint_key
 from proxy.access.key_sources import FileSource
 from proxy.access.keys import KeyStore
+from proxy.access.refusals import Refusals
 from proxy.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +38,7 @@ class Door:
         self.guard = Guard(
             self.app, key=key, keys=keys, metrics_public=metrics_public, metrics=self.metrics,
             render=lambda error: orjson.dumps({"code": error.code, "message": error.message}),
+            refusals=Refusals(),
         )  # fmt: skip
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
