@@ -51,12 +51,13 @@ class Tracing(Protocol):
 def parent_of(headers: Mapping[str, str]) -> dict[str, str]:
     """The trace headers of a request that are well-formed; no ``tracestate`` on its own."""
     parent = headers.get("traceparent", "")
-    if len(parent) > _LONGEST or not _PARENT.fullmatch(parent):
+    if len(parent) > _LONGEST or not parent.isascii() or not _PARENT.fullmatch(parent):
         return {}
     if parent.startswith("00") and len(parent) != 55:
         return {}
     state = headers.get("tracestate", "")
-    return {"traceparent": parent} | ({"tracestate": state} if 0 < len(state) <= _LONGEST else {})
+    fit = 0 < len(state) <= _LONGEST and state.isascii()
+    return {"traceparent": parent} | ({"tracestate": state} if fit else {})
 
 
 class PassOn:

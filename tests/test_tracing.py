@@ -49,6 +49,8 @@ def test_a_state_goes_with_its_parent_only() -> None:
     assert parent_of({"traceparent": PARENT, "tracestate": "a=1"})["tracestate"] == "a=1"
     assert "tracestate" not in parent_of({"traceparent": PARENT, "tracestate": "a" * 600})
     assert "tracestate" not in parent_of({"traceparent": PARENT, "tracestate": ""})
+    assert "tracestate" not in parent_of({"traceparent": PARENT, "tracestate": "a=\xe9"})
+    assert parent_of({"traceparent": PARENT.replace("00-", "01-", 1) + "-\xe9"}) == {}
 
 
 @pytest.fixture(scope="module")
