@@ -36,7 +36,7 @@ from proxy.bedrock.account import Account
 from proxy.bedrock.credentials import Credentials, SigV4
 from proxy.bedrock.engine import open_engines
 from proxy.bedrock.regions import AwsConfig, endpoint
-from proxy.bedrock.transport import SignedTransport, build_request, read_whole
+from proxy.bedrock.transport import Outgoing, SignedTransport, read_whole
 from proxy.endpoints.borders import Borders
 from proxy.errors import ProxyError
 from proxy.media.fetch import Fetcher
@@ -221,15 +221,15 @@ def _fetching(
     call = secret_call(place)
 
     async def fetch() -> str:
-        request = build_request("POST", httpx.URL(url), call.body)
-        request.headers.update(call.headers)
+        request = Outgoing("POST", httpx.URL(url), call.body)
+        request.add(call.headers)
         try:
             async with asyncio.timeout(_SECRET_SECONDS):
-                response = await transport.handle_async_request(request)
-                body = await read_whole(response, _SECRET_LIMIT)
+                reply = await transport.send(request)
+                body = await read_whole(reply, _SECRET_LIMIT)
         except TimeoutError:
             raise KeysError(f"{place.service} did not answer in time") from None
-        return secret_text(place, response.status_code, body)
+        return secret_text(place, reply.status, body)
 
     return fetch
 

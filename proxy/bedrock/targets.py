@@ -16,7 +16,7 @@ from proxy.bedrock.failover import Circuits, Course, Stop, Target
 from proxy.bedrock.pager import Call
 from proxy.bedrock.paths import query_string
 from proxy.bedrock.regions import AwsConfig, Service, endpoint
-from proxy.bedrock.transport import SignedTransport, build_request, read_whole
+from proxy.bedrock.transport import Outgoing, SignedTransport, headers_of, read_whole
 from proxy.converse.exceptions import from_response
 
 _LISTING_LIMIT: Final = 32_000_000
@@ -120,20 +120,19 @@ class Targets:
         if query:
             url = url.copy_with(query=query_string(query).encode())
         for last in (False, True):
-            request = build_request("GET", url)
-            response = await transport.handle_async_request(request)
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            body = await read_whole(response, _LISTING_LIMIT)
-            if last or response.status_code not in (400, 401, 403):
+            request = Outgoing("GET", url)
+            reply = await transport.send(request)
+            headers = headers_of(reply)
+            body = await read_whole(reply, _LISTING_LIMIT)
+            if last or reply.status not in (400, 401, 403):
                 break
-            error = from_response(response.status_code, headers, body)
+            error = from_response(reply.status, headers, body)
             error.server_date = headers.get("date")
             if error.retry != "credentials":
                 break
-            signed = request.extensions.get("signed", {})
-            if not await transport.authorizer.renew(error, signed):
+            if not await transport.authorizer.renew(error, request.signed):
                 break
-        return response.status_code, headers, body
+        return reply.status, headers, body
 
     def _backup(self, backup: Backup) -> Target:
         base = backup.endpoint or self._base("bedrock-runtime", backup.region)

@@ -1,29 +1,33 @@
-"""The seam to the network: an ``httpx.AsyncBaseTransport`` that signs and hands to an engine.
+"""The seam to the network: requests of ours are signed here and handed to an engine.
 
-It is called directly, not through ``httpx.AsyncClient``: no redirects, no cookies, no decoding, no
-environment proxies behind our back. The engine below it is replaceable: the proven one is
-``httpx.AsyncHTTPTransport``, a test injects ``httpx.MockTransport(router.async_handler)``.
+An engine is an ``httpx.AsyncBaseTransport``, called directly and not through ``httpx.AsyncClient``:
+no redirects, no cookies, no decoding, no environment proxies behind our back. Our own takes the
+request as it is; the proven one is ``httpx.AsyncHTTPTransport``, a test injects
+``httpx.MockTransport(router.async_handler)``.
 
 Errors of either engine leave here as ``ProxyError``; ``DeadConnection`` tells the one case that is
 free to try again: a connection that ended before it answered anything.
 Source: HTTPX docs, *Transports*; Bedrock endpoints speak HTTP/1.1 with keep-alive.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from time import monotonic
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import httpx
 
 from proxy import __version__
 from proxy.bedrock.credentials import Authorizer
+from proxy.bedrock.wire import Timeouts, WireEngine
 from proxy.errors import ProxyError
 
 USER_AGENT: Final = f"bedrock-openai-proxy/{__version__}"
 CONNECT_TIMEOUT: Final = 3.0
-_HEADERS: Final = ((b"user-agent", USER_AGENT.encode()), (b"accept-encoding", b"identity"))
-_TIMEOUTS: Final = MappingProxyType(
+_HEADERS: Final = MappingProxyType(
+    {b"user-agent": USER_AGENT.encode(), b"accept-encoding": b"identity"}
+)
+_TIMEOUTS: Final[Timeouts] = MappingProxyType(
     {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
 )
 
@@ -41,70 +45,127 @@ class DeadConnection(ProxyError):
         )  # fmt: skip
 
 
-class SignedTransport(httpx.AsyncBaseTransport):
+class Outgoing:
+    """A request of ours to AWS: JSON or nothing as body, answers as framed on the wire.
+
+    ``headers`` are by lower-case name. Once it was sent, ``signed`` holds what the authorizer added
+    (for its ``renew``) and ``sent`` when that was, in monotonic seconds.
+    """
+
+    __slots__ = ("body", "headers", "method", "payload_hash", "sent", "signed", "url")
+
+    def __init__(
+        self,
+        method: str,
+        url: httpx.URL,
+        body: bytes = b"",
+        payload_hash: str | None = None,
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.body = body
+        self.payload_hash = payload_hash
+        self.headers = {b"host": url.netloc, **_HEADERS}
+        if body:
+            self.headers[b"content-type"] = b"application/json"
+        if body or method != "GET":
+            self.headers[b"content-length"] = b"%d" % len(body)
+        self.signed: Mapping[str, str] = {}
+        self.sent = 0.0
+
+    def add(self, headers: Mapping[str, str]) -> None:
+        """Further headers, or others in their place."""
+        for name, value in headers.items():
+            self.headers[name.lower().encode("ascii")] = value.encode("ascii")
+
+
+class Reply(Protocol):
+    """An answer whose head is there. Iterating gives its body as the network does, undecoded; it
+    must be closed in any case."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the body's end is known to be there, read or not."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def aclose(self) -> None: ...
+
+
+class _Foreign:
+    """A ``Reply`` of an engine that is not ours."""
+
+    __slots__ = ("_response", "headers", "status")
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.headers = response.headers.raw
+
+    @property
+    def complete(self) -> bool:
+        return getattr(self._response.stream, "complete", False) is True
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(cast(httpx.AsyncByteStream, self._response.stream))
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class SignedTransport:
     """Signs each request with ``authorizer`` and sends it over ``engine``."""
 
     def __init__(self, engine: httpx.AsyncBaseTransport, authorizer: Authorizer) -> None:
         self._engine = engine
         self.authorizer = authorizer
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer's head; its body is read from ``response.stream``, raw.
-
-        ``request`` must hold its whole body. What was added stands in its extension ``signed``,
-        for ``Authorizer.renew``, and when in ``sent``. Raises ``ProxyError``.
-        """
-        raw = [(name.lower(), value) for name, value in request.headers.raw]
-        headers = {name.decode(): value.decode("ascii") for name, value in raw if _is_signed(name)}
+    async def send(self, request: Outgoing) -> Reply:
+        """The answer's head, and its body to be read. Raises ``ProxyError``."""
+        headers = request.headers
         added = await self.authorizer.authorize(
             request.method,
             request.url,
-            headers,
-            request.content,
-            payload_hash=request.extensions.get("payload_hash"),
+            {name.decode(): headers[name].decode("ascii") for name in headers if _is_signed(name)},
+            request.body,
+            payload_hash=request.payload_hash,
         )
-        ours = {name.encode(): value.encode() for name, value in added.items()}
-        kept = [header for header in raw if header[0] not in ours]
-        request.headers = httpx.Headers([*kept, *ours.items()])
-        request.extensions["signed"] = added
-        request.extensions["sent"] = monotonic()
+        whole = headers | {name.encode(): value.encode() for name, value in added.items()}
+        request.signed = added
+        request.sent = monotonic()
         try:
-            return await self._engine.handle_async_request(request)
+            return await self._carry(request, [*whole.items()])
         except httpx.TransportError as fault:
             raise _before_answer(fault) from fault
+
+    async def _carry(self, request: Outgoing, headers: list[tuple[bytes, bytes]]) -> Reply:
+        engine, body = self._engine, request.body
+        if isinstance(engine, WireEngine):
+            return await engine.send(request.method, request.url, headers, body, _TIMEOUTS)
+        carried = httpx.Request(
+            request.method,
+            request.url,
+            headers=headers,
+            stream=httpx.ByteStream(body),
+            extensions={"timeout": dict(_TIMEOUTS)},
+        )
+        carried.read()
+        return _Foreign(await engine.handle_async_request(carried))
 
     def signed_by(self, authorizer: Authorizer) -> "SignedTransport":
         """The same engine, signing as somebody else."""
         return SignedTransport(self._engine, authorizer)
 
-    async def aclose(self) -> None:
-        await self._engine.aclose()
 
-
-def build_request(
-    method: str, url: httpx.URL, body: bytes = b"", payload_hash: str | None = None
-) -> httpx.Request:
-    """A request of ours: JSON or nothing as body, answers as framed on the wire."""
-    # As httpx would make it of ``content``, at a third of the cost.
-    headers = [(b"host", url.netloc), *_HEADERS]
-    if body:
-        headers += ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
-    elif method != "GET":
-        headers.append((b"content-length", b"0"))
-    extensions = {"timeout": dict(_TIMEOUTS), "payload_hash": payload_hash}
-    request = httpx.Request(
-        method, url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions
-    )
-    request.read()
-    return request
-
-
-async def read_whole(response: httpx.Response, limit: int) -> bytes:
-    """The body, at most ``limit`` bytes of it. Closes the response. Raises ``ProxyError``."""
+async def read_whole(reply: Reply, limit: int) -> bytes:
+    """The body, at most ``limit`` bytes of it. Closes the reply. Raises ``ProxyError``."""
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in body_of(response):
+        async for part in reply:
             parts.append(part)
             size += len(part)
             if size > limit:
@@ -114,7 +175,7 @@ async def read_whole(response: httpx.Response, limit: int) -> bytes:
     except httpx.TransportError as fault:
         raise after_answer(fault) from fault
     finally:
-        await response.aclose()
+        await reply.aclose()
     return b"".join(parts)
 
 
@@ -122,22 +183,11 @@ def _is_signed(name: bytes) -> bool:
     return name in _SIGNED or name.startswith(_SIGNED_PREFIX)
 
 
-def body_of(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body's bytes as the network gives them, undecoded."""
-    return aiter(cast(httpx.AsyncByteStream, response.stream))
-
-
-def headers_of(response: httpx.Response) -> dict[str, str]:
+def headers_of(reply: Reply) -> dict[str, str]:
     """By lower-case name; of a repeated one, the last."""
     return {
-        name.decode("latin-1").lower(): value.decode("latin-1")
-        for name, value in response.headers.raw
+        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reply.headers
     }
-
-
-def is_whole(response: httpx.Response) -> bool:
-    """Whether the body's end is known to be there, read or not. (Our own engine's stream tells.)"""
-    return getattr(response.stream, "complete", False) is True
 
 
 def after_answer(fault: httpx.TransportError) -> ProxyError:

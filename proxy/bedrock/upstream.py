@@ -25,12 +25,11 @@ from proxy.bedrock.paths import segment
 from proxy.bedrock.retries import Attempts, Budget
 from proxy.bedrock.transport import (
     DeadConnection,
+    Outgoing,
+    Reply,
     SignedTransport,
     after_answer,
-    body_of,
-    build_request,
     headers_of,
-    is_whole,
     read_whole,
 )
 from proxy.converse.exceptions import from_response, protocol_fault
@@ -99,9 +98,9 @@ class Answer:
     in any case: an answer that was not read to its end takes its connection with it.
     """
 
-    def __init__(self, response: httpx.Response | None, region: str, upstream_id: str | None):
-        self._response = response
-        self._chunks: AsyncIterator[bytes] | None = body_of(response) if response else None
+    def __init__(self, reply: Reply | None, region: str, upstream_id: str | None):
+        self._reply = reply
+        self._chunks: AsyncIterator[bytes] | None = None if reply is None else aiter(reply)
         self._stream = ConverseStream()
         self.first: list[Event] = []
         self.region = region
@@ -144,17 +143,17 @@ class Answer:
 
     async def close(self) -> None:
         """Give the connection back if the answer is at its end, else close it."""
-        if self._response is None:
+        if self._reply is None:
             return
         good = self._stream.ended and self._stream.failure is None
-        if good and self._chunks is not None and not is_whole(self._response):
+        if good and self._chunks is not None and not self._reply.complete:
             try:
                 async with asyncio.timeout(0.2):  # the chunked body's end mark, usually there
                     while await anext(self._chunks, b""):
                         pass
             except (TimeoutError, httpx.TransportError):
                 pass  # closing is all that is left to do
-        await self._response.aclose()
+        await self._reply.aclose()
 
 
 class Upstream:
@@ -191,9 +190,9 @@ class Upstream:
         tries = _Tries(Attempts(self._budget, random.random), course)
         while True:
             ration.left -= 1
-            request = build_request("POST", aim.url, call.body, aim.payload_hash)
+            request = Outgoing("POST", aim.url, call.body, aim.payload_hash)
             for more in filter(None, (call.headers, record.passed)):
-                request.headers.update(more)
+                request.add(more)
             try:
                 answer = await self._attempt(call, request, aim, record)
             except ProxyError as error:
@@ -245,22 +244,20 @@ class Upstream:
             return replace(aim, transport=stop.target.fresh)
         return aim
 
-    async def _attempt(
-        self, call: Call, request: httpx.Request, aim: _Aim, record: Record
-    ) -> Answer:
+    async def _attempt(self, call: Call, request: Outgoing, aim: _Aim, record: Record) -> Answer:
         """One try, up to the first event."""
         record.region = aim.region
         record.sent = monotonic()
-        response: httpx.Response | None = None
+        reply: Reply | None = None
         try:
             # Converse is silent until it is done, so only the total deadline can judge it.
             limit = None if call.operation == "converse" else self._first_byte
             async with asyncio.timeout(limit) as waiting:
-                response = await aim.transport.handle_async_request(request)
-                answer = await self._begin(call, response, aim.region)
+                reply = await aim.transport.send(request)
+                answer = await self._begin(call, reply, aim.region)
         except BaseException as fault:
-            if response is not None:
-                await response.aclose()
+            if reply is not None:
+                await reply.aclose()
             if isinstance(fault, TimeoutError) and waiting.expired():
                 raise ProxyError(
                     504,
@@ -270,34 +267,32 @@ class Upstream:
                 ) from None
             raise
         finally:
-            record.sent = request.extensions.get("sent", record.sent)
+            record.sent = request.sent or record.sent
             record.first_sent = record.first_sent or record.sent
         record.first_event = monotonic()
         record.upstream_id = answer.upstream_id
         answer.called = aim.stop.model_id
         return answer
 
-    async def _begin(self, call: Call, response: httpx.Response, region: str) -> Answer:
-        """The answer behind a response's head, once its first event is there."""
-        headers = headers_of(response)
+    async def _begin(self, call: Call, reply: Reply, region: str) -> Answer:
+        """The answer behind a reply's head, once its first event is there."""
+        headers = headers_of(reply)
         upstream_id = headers.get("x-amzn-requestid")
-        if response.status_code != 200:
-            error = from_response(
-                response.status_code, headers, await read_whole(response, _ERROR_LIMIT)
-            )
+        if reply.status != 200:
+            error = from_response(reply.status, headers, await read_whole(reply, _ERROR_LIMIT))
             error.server_date = headers.get("date")
             raise error if call.authorizer is None else _about_client(error)
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
         if call.operation != "converse-stream":
             answer = Answer(None, region, upstream_id)
-            parsed = await _whole(response, kind, upstream_id)
+            parsed = await _whole(reply, kind, upstream_id)
             answer.first = (
                 replay(parsed) if call.operation == "converse" else native(parsed, headers)
             )
             return answer
         if kind != CONTENT_TYPE:
             raise protocol_fault(f"the content type {kind[:80]!r}", upstream_id)
-        answer = Answer(response, region, upstream_id)
+        answer = Answer(reply, region, upstream_id)
         try:
             answer.first = await answer.more()
         except ProxyError as error:
@@ -306,11 +301,11 @@ class Upstream:
         return answer
 
 
-async def _whole(response: httpx.Response, kind: str, upstream_id: str | None) -> Json:
+async def _whole(reply: Reply, kind: str, upstream_id: str | None) -> Json:
     """The body of an answer that does not stream."""
     if kind != "application/json":
         raise protocol_fault(f"the content type {kind[:80]!r}", upstream_id)
-    body = await read_whole(response, _ANSWER_LIMIT)
+    body = await read_whole(reply, _ANSWER_LIMIT)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -341,7 +336,7 @@ class _Tries:
         self._connection = self._credentials = True
 
     async def pause(
-        self, error: ProxyError, request: httpx.Request, transport: SignedTransport
+        self, error: ProxyError, request: Outgoing, transport: SignedTransport
     ) -> float | None:
         """Seconds to wait before the next try; ``None``: there is none."""
         if isinstance(error, DeadConnection) and self._connection:
@@ -349,8 +344,7 @@ class _Tries:
             return 0.0
         if error.retry == "credentials" and self._credentials:
             self._credentials = False
-            signed = request.extensions.get("signed", {})
-            if await transport.authorizer.renew(error, signed):
+            if await transport.authorizer.renew(error, request.signed):
                 return 0.0
         if self._course.advance(error):
             return 0.0 if self._counted.elsewhere(error) else None

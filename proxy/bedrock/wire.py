@@ -13,14 +13,18 @@ It serves one event loop, asyncio's or uvloop's, and no HTTP proxies: those need
 import asyncio
 import ssl
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 import httpx
 
-from proxy.bedrock.wire_connection import Connection, Origin
+from proxy.bedrock.wire_connection import Connection, Exchange, Origin
 from proxy.bedrock.wire_dial import dial
-from proxy.bedrock.wire_request import encode
+from proxy.bedrock.wire_request import Writes, encode, encode_whole
+
+Timeouts = Mapping[str, float | None]
+"""Seconds by what is waited for (connect, read, write), as httpx has it."""
 
 _PORTS: Final = MappingProxyType({"http": 80, "https": 443})
 _FAREWELL: Final = 1.0
@@ -55,19 +59,10 @@ class WireEngine(httpx.AsyncBaseTransport):
         ``request.extensions["timeout"]`` is in seconds, as httpx has it. The response must be
         closed in any case. Raises ``httpx.TransportError``.
         """
-        origin = _origin(request.url)
-        first, more = encode(request)
         timeouts = request.extensions.get("timeout", {})
-        connection = self._idle.take(origin)
-        if connection is None:
-            connection = await self._connect(origin, timeouts.get("connect"))
-        exchange = connection.begin(request.method, timeouts.get("read"))
-        try:
-            await exchange.send(first, more, timeouts.get("write"))
-            await exchange.receive_head()
-        except BaseException:
-            exchange.close()
-            raise
+        exchange = await self._exchange(
+            request.method, _origin(request.url), encode(request), timeouts
+        )
         return httpx.Response(
             exchange.status,
             headers=exchange.headers,
@@ -77,6 +72,34 @@ class WireEngine(httpx.AsyncBaseTransport):
                 "reason_phrase": exchange.reason,
             },
         )
+
+    async def send(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        timeouts: Timeouts,
+    ) -> Exchange:
+        """The same without httpx's objects around it, which cost more than the rest: the answer's
+        head is there, iterating gives its body, and it must be closed in any case."""
+        writes = encode_whole(method, url, headers, body)
+        return await self._exchange(method, _origin(url), writes, timeouts)
+
+    async def _exchange(
+        self, method: str, origin: Origin, writes: Writes, timeouts: Timeouts
+    ) -> Exchange:
+        connection = self._idle.take(origin)
+        if connection is None:
+            connection = await self._connect(origin, timeouts.get("connect"))
+        exchange = connection.begin(method, timeouts.get("read"))
+        try:
+            await exchange.send(*writes, timeouts.get("write"))
+            await exchange.receive_head()
+        except BaseException:
+            exchange.close()
+            raise
+        return exchange
 
     async def aclose(self) -> None:
         """Close every connection, also those in use. No request is served afterwards."""

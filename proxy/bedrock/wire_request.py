@@ -1,15 +1,15 @@
 """A request as HTTP/1.1 bytes: what the fast engine writes, and what it refuses to write.
 
-The head is one byte string in the order of ``request.headers.raw``, ``Host`` first; the target is
-``request.url.raw_path`` untouched, since SigV4 signed it as it stands. A small body leaves in the
-same write as its head, a large one in slices, so that what waits in memory stays bounded.
+The head is one byte string in the order of the headers, ``Host`` first; the target is the URL's
+``raw_path`` untouched, since SigV4 signed it as it stands. A small body leaves in the same write as
+its head, a large one in slices, so that what waits in memory stays bounded.
 
 Whatever would let a header or a target smuggle a second line is refused with httpx's
 ``LocalProtocolError``, as is a body that is not as long as declared.
 Source: RFC 9110 5.5 and 5.6.2 (fields, tokens), RFC 9112 3 and 6 (request line, framing).
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final, NamedTuple
 
 import httpx
@@ -31,37 +31,46 @@ class _Head(NamedTuple):
     chunked: bool
 
 
-def encode(request: httpx.Request) -> tuple[bytes, AsyncGenerator[Piece, None] | None]:
-    """The first write, and the writes after it (``None``: the first is all there is).
+Writes = tuple[bytes, AsyncGenerator[Piece, None] | None]
+"""The first write, and the writes after it (``None``: the first is all there is)."""
 
-    Raises ``httpx.LocalProtocolError``; so may the iterator, when a streamed body turns out longer
-    or shorter than declared.
-    """
-    head = _head(request)
+
+def encode(request: httpx.Request) -> Writes:
+    """Raises ``httpx.LocalProtocolError``; so may the iterator, when a streamed body turns out
+    longer or shorter than declared."""
+    head = _head(_line(request.method, request.url), request.headers.raw)
     try:
         body = request.content
     except httpx.RequestNotRead:
         return head.data, _streamed(request, head)
     if head.chunked:
         return head.data, _streamed(request, head)
+    return _whole(head, body)
+
+
+def encode_whole(
+    method: str, url: httpx.URL, headers: Sequence[tuple[bytes, bytes]], body: bytes
+) -> Writes:
+    """The same for a request whose body is there and has its ``Content-Length`` among the
+    ``headers``. Raises ``httpx.LocalProtocolError``."""
+    return _whole(_head(_line(method, url), headers), body)
+
+
+def _whole(head: "_Head", body: bytes) -> Writes:
     _check_length(len(body), head.length or 0)
     if len(body) <= SLICE:
         return head.data + body, None
     return head.data + body[:SLICE], _sliced(memoryview(body))
 
 
-def _head(request: httpx.Request) -> _Head:
+def _head(line: bytes, headers: Sequence[tuple[bytes, bytes]]) -> _Head:
     host: list[bytes] = []
     lines: list[bytes] = []
-    names: list[bytes] = []
-    values: list[bytes] = []
     length: int | None = None
     chunked = False
-    for name, value in request.headers.raw:
+    for name, value in headers:
         if not name:
             raise httpx.LocalProtocolError("A header has no name.")
-        names.append(name)
-        values.append(value)
         key = name.lower()
         (host if key == b"host" else lines).append(b"%b: %b\r\n" % (name, value))
         if key == b"content-length":
@@ -72,20 +81,20 @@ def _head(request: httpx.Request) -> _Head:
             chunked = True
     if len(host) != 1:
         raise httpx.LocalProtocolError("A request needs one Host header.")
-    if b"".join(names).translate(None, _TOKEN):
+    if b"".join([name for name, _ in headers]).translate(None, _TOKEN):
         raise httpx.LocalProtocolError("Illegal header name.")
-    if b"".join(values).translate(None, _VALUE):
+    if b"".join([value for _, value in headers]).translate(None, _VALUE):
         raise httpx.LocalProtocolError("Illegal header value.")
-    return _Head(b"".join((_line(request), *host, *lines, b"\r\n")), length, chunked)
+    return _Head(b"".join((line, *host, *lines, b"\r\n")), length, chunked)
 
 
-def _line(request: httpx.Request) -> bytes:
-    method, target = request.method.encode("ascii", "replace"), request.url.raw_path
-    if not method or method.translate(None, _TOKEN):
-        raise httpx.LocalProtocolError(f"Illegal method {request.method!r}.")
+def _line(method: str, url: httpx.URL) -> bytes:
+    word, target = method.encode("ascii", "replace"), url.raw_path
+    if not word or word.translate(None, _TOKEN):
+        raise httpx.LocalProtocolError(f"Illegal method {method!r}.")
     if not target or target.translate(None, _TARGET):
         raise httpx.LocalProtocolError("Illegal request target.")
-    return b"%b %b HTTP/1.1\r\n" % (method, target)
+    return b"%b %b HTTP/1.1\r\n" % (word, target)
 
 
 def _length(value: bytes) -> int:

@@ -24,7 +24,7 @@ from proxy.app import House
 from proxy.bedrock.credentials import Authorizer
 from proxy.bedrock.failover import Target
 from proxy.bedrock.paths import segment
-from proxy.bedrock.transport import build_request, read_whole
+from proxy.bedrock.transport import Outgoing, headers_of, read_whole
 from proxy.catalog.model import Model
 from proxy.cli.policy import BEARER, all_models, document, one_model
 from proxy.converse.exceptions import from_response
@@ -218,16 +218,16 @@ class Checkup:
             "inferenceConfig": {"maxTokens": max(16, model.traits.min_max_tokens)},
         }
         url = httpx.URL(f"{place.target.base}/model/{segment(called)}/{operation}")
-        request = build_request("POST", url, orjson.dumps(body))
+        request = Outgoing("POST", url, orjson.dumps(body))
         try:
             async with asyncio.timeout(_LIMIT):
-                response = await place.target.transport.handle_async_request(request)
-                headers = {name.lower(): value for name, value in response.headers.items()}
+                reply = await place.target.transport.send(request)
+                headers = headers_of(reply)
                 self._see_date(headers)
-                if response.status_code == 200:
-                    await response.aclose()
+                if reply.status == 200:
+                    await reply.aclose()
                     return _Reply(200, headers, b"")
-                return _Reply(response.status_code, headers, await read_whole(response, 1_000_000))
+                return _Reply(reply.status, headers, await read_whole(reply, 1_000_000))
         except ProxyError as fault:
             return fault
         except TimeoutError:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.bedrock.wire_request import SLICE, encode
+from proxy.bedrock.transport import Outgoing
+from proxy.bedrock.wire_request import SLICE, encode, encode_whole
 
 URL = "https://bedrock-runtime.us-east-1.amazonaws.com"
 
@@ -31,6 +32,30 @@ def test_head_and_small_body_are_one_write() -> None:
         b"x-amz-date: 20260102T030405Z\r\n\r\n{}",
         None,
     )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("size", [0, 1, SLICE, 3 * SLICE + 1])
+async def test_a_request_of_ours_is_written_like_httpx_s(size: int) -> None:
+    ours = Outgoing("POST", httpx.URL(URL + "/model/a%3A0/converse"), b"x" * size)
+    ours.add({"X-Amzn-Bedrock-Trace": "1", "traceparent": "00-a-b-01"})
+    headers = [*ours.headers.items()]
+    first, more = encode_whole(ours.method, ours.url, headers, ours.body)
+    straight = [first] + ([bytes(piece) async for piece in more] if more else [])
+    request = httpx.Request("POST", ours.url, headers=headers, stream=httpx.ByteStream(ours.body))
+    request.read()
+    assert straight == await written(request)
+    assert b"\r\nx-amzn-bedrock-trace: 1\r\n" in first
+
+
+@pytest.mark.parametrize(
+    "headers", [{"traceparent": "a\r\nx: y"}, {"x:": "1"}, {"content-length": "3"}, {"": "1"}]
+)
+def test_a_request_of_ours_smuggles_nothing(headers: dict[str, str]) -> None:
+    ours = Outgoing("POST", httpx.URL(URL + "/x"), b"{}")
+    ours.add(headers)
+    with pytest.raises(httpx.LocalProtocolError):
+        encode_whole(ours.method, ours.url, [*ours.headers.items()], ours.body)
 
 
 def test_a_request_without_body() -> None:
