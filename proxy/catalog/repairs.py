@@ -53,6 +53,7 @@ _EFFORTS: Final = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"
 _QUOTES_THE_REQUEST: Final = re.compile(
     r"validation errors? detected|failed to satisfy constraint", re.IGNORECASE
 )
+_THINKING: Final = frozenset({"thinking", "reasoning_config"})
 _NO_CACHE: Final = "did not allow prompt caching"
 """The one refusal of a capability that comes as a 403."""
 
@@ -88,6 +89,15 @@ def find_repair(status: int, message: str, traits: Traits) -> Repair | None:
             changes = {key: new for key, new in taught.items() if getattr(traits, key) != new}
             return Repair(row.name, MappingProxyType(changes), row.lasting) if changes else None
     return None
+
+
+def for_the_request(repair: Repair, refused: Body) -> Repair:
+    """``repair`` as far as it may be remembered. A forced tool that was refused beside thinking
+    which the request itself asked for says nothing of requests that do not think."""
+    asked = refused.get("additionalModelRequestFields", {})
+    if "forced_tools" in repair.changes and not _THINKING.isdisjoint(asked):
+        return repair._replace(lasting=False)
+    return repair
 
 
 def with_changes(traits: Traits, changes: Changes) -> Traits:
@@ -186,6 +196,7 @@ def _only_budget(traits: Traits, _match: "re.Match[str]") -> Changes:
 
 _NO: Final = r"(?:doesn.?t|does not) support"
 _SAMPLER: Final = r"(?P<sampler>temperature|top_?p|top_?k)\b"
+_QUOTE: Final = r"[`'\"]?"
 _DIAL: Final = r"(?:thinking|reasoning_effort|reasoning_config|reasoningConfig|reasoning)"
 _STRANGE: Final = r": Extra inputs are not permitted"
 
@@ -208,7 +219,7 @@ _LASTING: Final = (
     ("blank_stop", r"stop_sequences: each stop sequence must contain non-whitespace",
      _fact(blank_stop=False)),
     ("one_sampler", r"`?temperature`? and `?top_p`? cannot both be", _fact(one_sampler=True)),
-    ("sampling", rf"{_SAMPLER}`? is (?:deprecated|not supported)", _sampler),
+    ("sampling", rf"{_SAMPLER}{_QUOTE} is (?:deprecated|not supported)", _sampler),
     ("sampling", rf"{_NO} the (?:inferenceConfig\.)?{_SAMPLER}", _sampler),
     ("sampling", rf"(?:^|[ \[]){_SAMPLER}(?:\] is not permitted|{_STRANGE})", _sampler),
     ("penalties", r"extraneous key \[(?:frequency|presence)_penalty\]", _fact(penalties=False)),

@@ -20,7 +20,13 @@ from proxy.bedrock.credentials import Authorizer
 from proxy.bedrock.learned import Learned
 from proxy.bedrock.upstream import Call
 from proxy.catalog.model import Model
-from proxy.catalog.repairs import Repair, find_repair, keeps_what_matters, with_changes
+from proxy.catalog.repairs import (
+    Repair,
+    find_repair,
+    for_the_request,
+    keeps_what_matters,
+    with_changes,
+)
 from proxy.dialect import Dialect, Keepsake, Options, Request, Translation
 from proxy.errors import ProxyError
 from proxy.memory.store import Memory
@@ -125,6 +131,7 @@ class Question:
         repair = find_repair(error.status, error.message, self.model.traits)
         if repair is None:
             return None
+        repair = for_the_request(repair, self.translation.body)
         wiser = replace(self.model, traits=with_changes(self.model.traits, repair.changes))
         translation, bodies = await self._translated(wiser)
         said = (tuple(call.body for call in self.calls), self.calls[0].operation)

@@ -11,6 +11,7 @@ from proxy.catalog.model import Traits
 from proxy.catalog.repairs import (
     MAY_CHANGE,
     find_repair,
+    for_the_request,
     keeps_what_matters,
     with_changes,
 )
@@ -63,6 +64,8 @@ TAUGHT: list[tuple[str, str, dict[str, Any]]] = [
                     "model. Please use only one.", {"one_sampler": True}),
     ("sampling", MODEL_SAYS + "`temperature` is deprecated for this model.",
      {"sampling": SAMPLING - {"temperature"}}),
+    ("sampling", MODEL_SAYS + "Unsupported parameter: 'temperature' is not supported with this "
+                 "model.", {"sampling": SAMPLING - {"temperature"}}),
     ("sampling", MODEL_SAYS + "`top_p` is deprecated for this model.",
      {"sampling": SAMPLING - {"top_p"}}),
     ("sampling", SERVICE.format("inferenceConfig.topP"), {"sampling": SAMPLING - {"top_p"}}),
@@ -193,9 +196,22 @@ def test_the_one_capability_that_is_refused_with_403() -> None:
     assert find_repair(500, message, ALL_DIALS) is None
 
 
-def test_only_reasoning_that_came_back_and_single_schemas_are_of_one_request() -> None:
+def test_what_is_of_one_request_only() -> None:
     passing = {row.name for row in repairs._ROWS if not row.lasting}
     assert passing == {"reasoning_replay", "response_format"}
+
+
+@pytest.mark.parametrize("dial", ["thinking", "reasoning_config"])
+def test_a_forced_tool_beside_thinking_that_was_asked_for_is_of_one_request(dial: str) -> None:
+    forced = MODEL_SAYS + "Thinking may not be enabled when tool_choice forces tool use."
+    repair = find_repair(400, forced, ALL_DIALS)
+    assert repair is not None
+    thinking = body(additionalModelRequestFields={dial: {"type": "enabled"}})
+    assert not for_the_request(repair, thinking).lasting
+    assert for_the_request(repair, body()).lasting  # then the model thinks unasked
+    other = find_repair(400, SERVICE.format("stopSequences"), ALL_DIALS)
+    assert other is not None
+    assert for_the_request(other, thinking).lasting
 
 
 def test_a_refusal_of_what_is_known_already_teaches_nothing() -> None:

@@ -322,6 +322,22 @@ def test_a_schema_that_cannot_be_compiled_is_asked_for_otherwise(
     assert "textFormat" in runtime_calls(simulator)[0].body["outputConfig"]
 
 
+def test_one_who_thinks_takes_no_forced_tool_from_the_others(
+    simulator: Simulator, proxy: Running
+) -> None:
+    """Thinking in the model's own words beside a demand: put right for whoever asked so."""
+    forced: Any = {"tools": [tool()], "tool_choice": "required", "max_tokens": 4000}
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+    answer = ask(proxy, **forced, additionalModelRequestFields=thinking)
+    assert answer.response.status_code == 200
+    assert "tool_choice:repaired" in answer.notes
+    simulator.reset()
+    answer = ask(proxy, **forced)
+    assert answer.notes == [""]
+    [call] = runtime_calls(simulator)
+    assert body_of(call)["toolConfig"]["toolChoice"] == {"any": {}}
+
+
 def test_several_choices_are_reworded_once(simulator: Simulator, proxy: Running) -> None:
     refuse(simulator, NO_STOP)
     answer = ask(proxy, stop="three", n=3)
