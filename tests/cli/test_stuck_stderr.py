@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from tests.cli.test_commands import BARE, KEYS, ROOT
+from tests.support.commands import BARE, KEYS, ROOT
 from tests.support.running import wait_until
 
 KEY = "sk-4711"
