@@ -199,9 +199,13 @@ class ChatCollector(Answer):
         """The entry of ``choices``. Raises ``ProxyError`` if the answer never came to its end."""
         if self.finish is None:
             raise protocol_fault("a message that never stopped")
+        try:
+            message = self._message()
+        except TypeError as fault:  # noticed only here, where what came is joined
+            raise protocol_fault("a fragment that is no text") from fault
         return {
             "index": self.index,
-            "message": self._message(),
+            "message": message,
             "logprobs": None,
             "finish_reason": self.finish,
             **choice_extras(self),

@@ -31,6 +31,12 @@ def call(name: str, index: int = 0) -> Event:
     return Event("contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": use}})
 
 
+def collected(events: list[Event]) -> bytes:
+    collector = ChatCollector(asked(), STAMP, 0)
+    collector.add(events)
+    return render(asked(), STAMP, [collector])
+
+
 def asked(choices: int = 1, **plan: Any) -> Translation:
     return Translation({}, "converse-stream", Plan(**plan), choices=choices)
 
@@ -114,6 +120,29 @@ def test_an_event_of_an_unknown_shape_is_a_typed_error(body: dict[str, Any]) -> 
         with pytest.raises(ProxyError) as caught:
             encoder.encode([START, Event("contentBlockDelta", body)])
         assert caught.value.status == 502
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"text": ["Hi"]},
+        {"text": {"a": 1}},
+        {"toolUse": {"input": {"city": "Oslo"}}},
+        {"reasoningContent": {"text": ["Hm"]}},
+    ],
+)
+def test_a_fragment_that_is_no_text_is_a_typed_error(delta: dict[str, Any]) -> None:
+    events = [
+        START,
+        call("f"),
+        Event("contentBlockDelta", {"contentBlockIndex": 0, "delta": delta}),
+    ]
+    with pytest.raises(ProxyError) as streamed:
+        ChatEncoder(asked(), STAMP, 0).encode([*events, STOP])
+    with pytest.raises(ProxyError) as whole:
+        collected([*events, STOP])
+    assert streamed.value.status == whole.value.status == 502
+    assert streamed.value.code == whole.value.code == "upstream_protocol_error"
 
 
 def test_an_answer_that_never_stopped_is_not_passed_off_as_one() -> None:
