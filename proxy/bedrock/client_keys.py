@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httpx
@@ -31,6 +31,8 @@ from proxy.errors import ProxyError
 _HEADERS: Final = ("authorization", "api-key", "x-api-key")
 _KEPT: Final = 256
 _LOOKUP_LIMIT: Final = 3.0
+_UNKNOWN_FOR: Final = 300.0
+"""Seconds for which an ARN that was asked about in vain is not asked about again."""
 _REFUSED: Final = frozenset({400, 401, 403})
 
 
@@ -64,6 +66,7 @@ class ClientKeys:
         self._keep = keep
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._vain: dict[tuple[str, str], float] = {}
 
     def caller(self, headers: Mapping[str, str]) -> Caller:
         """Who asks, by the (lower-case) headers. Raises ``ProxyError`` 401."""
@@ -92,17 +95,25 @@ class ClientKeys:
     async def resolve(self, name: str, caller: Caller) -> Model:
         """See ``Catalog.resolve``. What an opaque ARN stands for is asked once, with its key."""
         kept = self._kept.get(caller.mark)
-        catalog = self._discovery.snapshot if kept is None else kept.catalog
-        if (arn := catalog.needs_lookup(name)) is not None:
-            catalog = catalog.learn(arn, await self._look(arn, caller))
-            self._keep_for(caller, catalog, 0.0 if kept is None else kept.until - self._clock())
+        catalog = ours = self._discovery.snapshot
+        if kept is not None:  # the operator's aliases are those of now, whenever it was listed
+            catalog = replace(kept.catalog, options=ours.options)
+        arn = catalog.needs_lookup(name)
+        if arn is not None and self._clock() >= self._vain.get((caller.mark, arn), 0.0):
+            learned = await self._look(arn, caller)
+            if learned is None:
+                self._put_off(caller, arn)
+            else:
+                catalog = catalog.learn(arn, learned)
+                self._keep_for(caller, catalog, 0.0 if kept is None else kept.until - self._clock())
         return catalog.resolve(name)
 
     def nearest(self, name: str) -> tuple[str, ...]:
         """Of nobody's listing: names from our own table only."""
         return self._discovery.snapshot.nearest(name)
 
-    async def _look(self, arn: str, caller: Caller) -> Learned:
+    async def _look(self, arn: str, caller: Caller) -> Learned | None:
+        """``None``: it could not be had, and the name is tried as an unknown model's."""
         call = self._list_as(caller.bearer)
 
         async def get(region: str, path: str) -> Mapping[str, Any]:
@@ -112,9 +123,14 @@ class ClientKeys:
 
         try:
             async with asyncio.timeout(_LOOKUP_LIMIT):
-                return await learn(arn, get) or Learned("")
+                return await learn(arn, get)
         except (ProxyError, OSError, httpx.TransportError, ValueError):
-            return Learned("")  # then it is tried as an unknown model
+            return None
+
+    def _put_off(self, caller: Caller, arn: str) -> None:
+        self._vain[caller.mark, arn] = self._clock() + _UNKNOWN_FOR
+        if len(self._vain) > _KEPT:
+            del self._vain[next(iter(self._vain))]
 
     def _keep_for(self, caller: Caller, catalog: Catalog, seconds: float) -> None:
         self._kept[caller.mark] = _Kept(catalog, self._clock() + seconds)
