@@ -275,7 +275,7 @@ async def test_without_a_server_closed_refuses_and_open_counts_alone(
     for _ in range(50):
         await refused(shut, asked)
         await refused(ajar, asked)
-    assert loop.time() - began < 0.5  # the dead server is not asked each time
+    assert loop.time() - began < 2.0  # the dead server is not asked each time
     server.start()
     await asyncio.sleep(2.0)
     assert told == ["down", "up"]
@@ -296,7 +296,7 @@ async def test_a_server_that_hangs_holds_nobody_up(server: Server, replicas: Rep
     ended = await asyncio.gather(
         *(one.admit(asked) for one in [ajar, shut] * 10), return_exceptions=True
     )
-    assert loop.time() - began < 1.0
+    assert loop.time() - began < 3.0  # one after the other they would have waited four
     assert [type(one) for one in ended] == [Lease, ProxyError] * 10
     server.signal(signal.SIGCONT)
     first.release()

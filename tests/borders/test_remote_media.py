@@ -268,5 +268,6 @@ def test_others_go_on_while_one_waits(tmp_path: Path, internet: Internet) -> Non
     with tenants(tmp_path, {"a": {}}) as proxy:
         slow = threading.Thread(target=lambda: proxy.ask("a", text=image(URL)))
         slow.start()
-        assert proxy.ask("a").elapsed.total_seconds() < 1.5
+        assert proxy.ask("a").status_code == 200
+        assert slow.is_alive()
         slow.join()

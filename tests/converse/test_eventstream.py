@@ -479,7 +479,7 @@ def test_slow_drip_of_many_messages_copies_little(monkeypatch: pytest.MonkeyPatc
 def test_large_message_in_small_reads_takes_no_time() -> None:
     """16 MB by 512 bytes: hundredths of a second; copied at every read, half a minute."""
     data = frame(EVENT, b"x" * 16_000_000)
-    start = time.perf_counter()
+    start = time.thread_time()
     messages, left = read_in(data[at : at + 512] for at in range(0, len(data), 512))
     assert (len(messages), left) == (1, 0)
-    assert time.perf_counter() - start < 2.0
+    assert time.thread_time() - start < 2.0

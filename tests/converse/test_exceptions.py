@@ -673,6 +673,6 @@ def test_recorded_error_answers() -> None:
     "piece", ["a.", "a-", "arn:aws:", "exceeds ", "context ", "image ", "user/"]
 )
 def test_hostile_text_costs_no_time(piece: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     from_exception("ValidationException", piece * 5_000_000)
-    assert time.perf_counter() - start < 1.0
+    assert time.thread_time() - start < 1.0

@@ -260,7 +260,7 @@ def test_a_stall_is_left_when_the_client_leaves(simulator: Simulator, http: http
         next(answer.iter_raw())
         left_at = time.monotonic()
     gone_at = wait_for(lambda: simulator.requests[-1].gone_at)
-    assert gone_at - left_at < 0.5
+    assert gone_at - left_at < 2
     assert simulator.requests[-1].events == 2
 
 
@@ -333,7 +333,7 @@ def test_stop_does_not_wait_for_open_streams() -> None:
         assert client.recv(12) == b"HTTP/1.1 200"
         started = time.monotonic()
         simulator.stop()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5  # the answer would have lasted longer
     simulator.stop()
 
 

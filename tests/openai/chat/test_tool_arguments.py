@@ -103,9 +103,9 @@ def test_deep_arguments_are_no_crash(deep: str) -> None:
     "large", ['{"a": "' + "x" * 5_000_000, "{}" * 2_000_000, '{"a": "' + "\\" * 5_000_001]
 )
 def test_large_broken_arguments_take_no_time(large: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     read(large)
-    assert time.perf_counter() - began < 1.5
+    assert time.thread_time() - began < 1.5
 
 
 def test_a_deep_object_is_refused() -> None:

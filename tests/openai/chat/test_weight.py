@@ -67,9 +67,9 @@ def test_a_text_document_is_text() -> None:
 def test_depth_costs_no_stack() -> None:
     deep = b'{"model":"m","messages":[{"role":"user","content":"x","y":' + b"[" * 900
     request = CHAT.parse(deep + b"]" * 900 + b"}]}", {})
-    began = time.perf_counter()
+    began = time.thread_time()
     assert CHAT.weigh(request, MODEL).input < 1000
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 def test_prompts_and_texts_add_up() -> None:
