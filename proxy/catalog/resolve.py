@@ -270,11 +270,16 @@ class Catalog:
             return None  # the listings were had, and the policy allows none of theirs
         if not certain and (here in self.discovered or "global" not in prefixes):
             return None
-        return next((geo for geo in self._order(here) if geo in prefixes), None)
+        known = [geo for geo in self._order(here) if geo in prefixes]
+        callable_here = (geo for geo in known if geo in self._sources(here))
+        return next(callable_here, known[0] if known else None)
 
     def _order(self, region: str) -> tuple[str, ...]:
-        if self.options.geographies is not None:
-            return self.options.geographies
+        policy = self.options.geographies
+        return self._sources(region) if policy is None else policy
+
+    def _sources(self, region: str) -> tuple[str, ...]:
+        """The geographies whose profiles a region knows, its own first."""
         return (*self.geographies.get(region, ()), "global")
 
     def _check_residency(self, name: str, geography: str) -> None:
@@ -301,8 +306,7 @@ class Catalog:
         first allowed one that a listing or our table knows takes its place."""
         if not entry.geography:
             return call
-        sources = (*self.geographies.get(region, ()), "global")
-        order = [geography for geography in self._order(region) if geography in sources]
+        order = [geo for geo in self._order(region) if geo in self._sources(region)]
         if entry.geography in order:
             return call
         listed = (profile.geography for profile in self.profiles.get(entry.foundation, ()))

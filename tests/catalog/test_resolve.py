@@ -264,6 +264,8 @@ def test_without_discovery_a_profile_is_guessed_from_our_table() -> None:
     assert made.resolve("amazon.nova-2-lite-v1:0:256k").id == "amazon.nova-2-lite-v1:0:256k"
     assert undiscovered(geographies=("eu",)).resolve(SONNET).id == f"eu.{SONNET}"
     assert undiscovered(geographies=()).resolve(SONNET).id == SONNET
+    # Of what the policy allows, what this region can call comes first.
+    assert undiscovered(geographies=("eu", "global")).resolve(SONNET).id == f"global.{SONNET}"
 
 
 def test_profile_listing_denied() -> None:
