@@ -44,7 +44,7 @@ class CompletionsRequest:
     echo: bool = False
     stream: bool = False
     default_length: bool = False
-    """``max_tokens`` was not sent."""
+    """No length was sent, under either of its names."""
 
 
 def read_request(body: bytes) -> tuple[CompletionsRequest, dict[str, Json]]:
@@ -67,7 +67,7 @@ def read_request(body: bytes) -> tuple[CompletionsRequest, dict[str, Json]]:
         n=n,
         echo=bool(read_boolean(fields, "echo")),
         stream=bool(read_boolean(fields, "stream")),
-        default_length=length is None,
+        default_length=length is None and fields.get("max_completion_tokens") is None,
     )
     shared = {name: value for name, value in fields.items() if name not in _OWN}
     if isinstance(extra, dict):

@@ -121,6 +121,14 @@ def test_openai_s_default_length(sent: dict[str, None]) -> None:
     assert translation.notes == ("max_tokens:default",)
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_length_under_either_name_is_no_default(name: str) -> None:
+    request = OURS.parse(orjson.dumps({"model": "m", "prompt": "p", name: 9}), {})
+    translation = OURS.translate(request, Model("m", "m", "m", "m", Traits()), Options())
+    assert translation.body["inferenceConfig"]["maxTokens"] == 9
+    assert translation.notes == ()
+
+
 def test_bedrock_s_own_members_and_headers_reach_the_call() -> None:
     body = {
         "model": "m", "prompt": "p", "max_tokens": 5,
