@@ -25,6 +25,8 @@ Schema = dict[str, Json]
 _MAX_DEPTH: Final = 64
 _MAX_NODES: Final = 20_000
 """Inlining references multiplies; a schema that grows past this keeps its rest open."""
+_NODES_SHOWN_AGAIN: Final = 200
+"""Up to this size a type that holds itself is unfolded twice; it costs tokens with every call."""
 
 _TYPES: Final = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 _ONE: Final = frozenset(
@@ -193,12 +195,17 @@ class _Cleaner:
     ) -> Schema:
         """The referenced schema in place; what stands beside ``$ref`` is laid over it."""
         target = _pointed_at(self._root, reference)
-        if target is None or reference in within or self._is_large(depth):
+        if target is None or self._is_large(depth) or self._is_repeated(reference, within):
             self._note("emulated", "A reference in the schema cannot be followed for this model.")
-            target = {}
+            target = _outline(target)
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         whole = {**target, **beside} if isinstance(target, Mapping) else beside or target
         return self._node(whole, depth + 1, (*within, reference), top=top)
+
+    def _is_repeated(self, reference: str, within: tuple[str, ...]) -> bool:
+        """A type within itself is shown once more, so that a model sees how it nests."""
+        seen = within.count(reference)
+        return seen > 1 or (seen == 1 and self._nodes > _NODES_SHOWN_AGAIN)
 
     def _is_large(self, depth: int) -> bool:
         return depth > _MAX_DEPTH // 2 or self._nodes > _MAX_NODES
@@ -244,6 +251,12 @@ def _pointed_at(root: Schema, reference: str) -> Json:
             return None
         target = target[step]
     return target
+
+
+def _outline(target: Json) -> Schema:
+    """What is left of a schema that is not shown: its type."""
+    kind = target.get("type") if isinstance(target, Mapping) else None
+    return {"type": kind} if _is_type(kind) else {}
 
 
 def _object_on_top(schema: Mapping[str, Json], path: str) -> Schema:

@@ -228,6 +228,31 @@ def test_what_cannot_be_inlined_is_left_open(reference: str) -> None:
     assert tokens == ["tools.parameters:emulated"]
 
 
+def test_a_type_that_holds_itself_is_shown_twice() -> None:
+    """As openai-python's ``parse`` writes a recursive model: the reference stands on top, too."""
+    members: dict[str, Any] = {
+        "type": "object",
+        "properties": {
+            "value": {"type": "integer"},
+            "children": {"type": "array", "items": {"$ref": "#/$defs/Node"}},
+        },
+        "required": ["value", "children"],
+    }
+    schema, tokens = cleaned({"$defs": {"Node": members}, "$ref": "#/$defs/Node", **members}, NOVA)
+    once = schema["properties"]["children"]["items"]
+    assert once["required"] == ["value", "children"]
+    assert once["properties"]["children"] == {"type": "array", "items": {"type": "object"}}
+    assert tokens == ["tools.parameters:emulated"]
+
+
+def test_types_that_hold_each_other_stay_small() -> None:
+    names = "abcdef"
+    every = {name: {"$ref": f"#/$defs/{name}"} for name in names}
+    defs = {name: {"type": "object", "properties": every} for name in names}
+    schema, _ = cleaned({"type": "object", "properties": every, "$defs": defs}, NOVA)
+    assert len(orjson.dumps(schema)) < 250_000
+
+
 def test_inlining_does_not_explode() -> None:
     """Each level names the next one twice: 2^40 nodes if it were followed."""
     defs = {
