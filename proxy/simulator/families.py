@@ -86,7 +86,6 @@ _NOVA = Family(
 _NOVA_2 = replace(
     _NOVA,
     name="nova-2",
-    strict=True,
     result_media=frozenset({"image", "document", "video"}),
     fields=frozenset({"inferenceConfig", "reasoningConfig", "additionalModelRequestFields"}),
     overflow="nova2",

@@ -369,7 +369,7 @@ def test_rows_are_consistent(prefix: str) -> None:
     assert traits.cache_places <= {"tools", "system", "messages"}
     assert traits.efforts <= {"none", "minimal", "low", "medium", "high", "xhigh", "max"}
     assert {"low", "medium", "high"} <= traits.efforts
-    assert not (traits.strict_tools and not traits.native_schema and traits.family != "nova")
+    assert not (traits.strict_tools and not traits.native_schema)
     assert traits.tools or not traits.tool_choices or traits.family == "mistral"
     assert not (traits.signed_reasoning and traits.reasoning == "none")
     assert not (traits.cache_hour and not traits.cache_places)
