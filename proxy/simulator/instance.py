@@ -46,7 +46,8 @@ _FREE_TEXT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What the prompt offers: its text, its names, its numbers, and which name comes first."""
+    """What the prompt offers: its text, its names (what is quoted before what is capitalised),
+    its numbers, and which name comes first."""
 
     text: str = ""
     names: tuple[str, ...] = ()
@@ -57,7 +58,8 @@ class Hints:
     def of(cls, text: str, turn: int = 0) -> Hints:
         starts = {found.start(1) for found in re.finditer(r"(?:^|[.!?:]\s+)([A-Z])", text)}
         words = re.finditer(r"\b[A-Z][a-zà-öø-ÿ]+(?:[ -][A-Z][a-zà-öø-ÿ]+)*", text)
-        names = [w.group() for w in words if w.start() not in starts]
+        quoted = re.findall(r"(?<!\w)['\"“]([^'\"“”\n]{1,80})['\"”](?!\w)", text)
+        names = [*quoted, *(w.group() for w in words if w.start() not in starts)]
         numbers = [float(n) for n in re.findall(r"(?<![\w.])-?\d{1,12}(?:\.\d+)?(?![\w.])", text)]
         return cls(text, tuple(dict.fromkeys(names)), tuple(numbers), turn)
 

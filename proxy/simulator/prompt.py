@@ -50,6 +50,10 @@ _COMMON = frozenset(
 _REFUSED = re.compile(
     r"\b(?:no|without|don't use|do not use|don't call|do not call)\b[^.]*\btools?\b"
 )
+_ORDERED = re.compile(
+    r"\bmust call (?:the tool [\"'“`]?(?P<name>[\w-]+)|(?:at least )?one of the tools|a tool)", re.I
+)
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _ROUNDS = re.compile(r"\b(\d{1,3})\s+(?:rounds|steps|times|turns|calls)\b")
 _SEVERAL = re.compile(r"\b(?:in parallel|parallel calls|simultaneously|at once|at the same time)\b")
 
@@ -120,7 +124,10 @@ def wanted_calls(call: Call, reading: Reading) -> list[tuple[str, dict[str, Any]
         named = call.body["toolConfig"]["toolChoice"]["tool"]["name"]
         return [(named, specs[named])]
     meant = [name for name in _meant(call, reading) if name in specs]
-    if call.choice == "any" and not meant:
+    ordered = None if reading.results else _ORDERED.search(f"{reading.system} {reading.asked}")
+    if ordered and ordered["name"] in specs:
+        return [(ordered["name"], specs[ordered["name"]])]
+    if (call.choice == "any" or ordered) and not meant:
         meant = [next(iter(specs))]
     if reading.results and call.choice != "any" and not _goes_on(reading):
         return []
@@ -148,7 +155,7 @@ def _meant(call: Call, reading: Reading) -> list[str]:
 def _score(spec: dict[str, Any], words: set[str], lowered: str) -> int:
     """4 for the whole name, 2 for a word of it, 1 for two words of the description."""
     name = spec["name"].lower()
-    spelled = re.sub(r"[_-]+", " ", name)
+    spelled = re.sub(r"[_-]+", " ", _HUMP.sub(" ", spec["name"])).lower()
     if name in lowered or (" " in spelled and spelled in lowered):
         return 4
     if {w for w in re.findall(r"[a-z]{4,}", spelled)} & words - _COMMON:

@@ -40,6 +40,9 @@ _SUM = re.compile(r"(-?\d{1,9})\s*([-+*x\u00d7/])\s*(-?\d{1,9})")
 _NAME = re.compile(r"\bmy name is ([A-Za-zÀ-ÿ]+)", re.IGNORECASE)
 _ASKS_NAME = re.compile(r"\b(?:what(?:'s| is) my name|who am i)\b", re.IGNORECASE)
 _JSON = re.compile(r"\bjson\b", re.IGNORECASE)
+_KEYS = re.compile(
+    r"(?P<listed>(?:[\"'`]\w+[\"'`](?:,? and |, )?)+) (?:keys?|fields?|members?)\b", re.IGNORECASE
+)
 _UNICODE = "Grüße, мир, 世界, עולם: 🌍👩‍🚀 naïve café ½ ﷽ \U0001f9ee"
 _LONGEST_COUNT = 100_000
 
@@ -98,6 +101,9 @@ def _by_prompted_json(call: Call, reading: Reading) -> str | None:
     schema = _embedded_schema(source)
     if schema is not None:
         return _json_text(schema, reading)
+    if named := _KEYS.search(source) or _KEYS.search(reading.asked):
+        keys = re.findall(r"\w+", named["listed"].replace(" and ", " "))
+        return orjson.dumps({key: f"example {key}" for key in keys}).decode()
     return orjson.dumps({"answer": reading.asked[:200], "ok": True}).decode()
 
 

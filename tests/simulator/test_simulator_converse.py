@@ -271,6 +271,39 @@ def test_a_forced_tool_is_called_without_words(ask: Ask) -> None:
     assert ask("Hello, without any tools", toolConfig=WEATHER)["stopReason"] == "end_turn"
 
 
+@pytest.mark.parametrize("order", ["at least one of the tools", "the tool get_weather"])
+def test_an_order_in_words_is_obeyed_once(ask: Ask, runtime: Any, order: str) -> None:
+    """Families without toolChoice (Llama, gpt-oss, Qwen) can only be told so."""
+    system = [{"text": f"You must call {order} now; do not answer in text alone."}]
+    answer = ask("Hi", model=GPT_OSS, toolConfig=WEATHER, system=system)
+    assert answer["stopReason"] == "tool_use"
+    said = answer["output"]["message"]
+    (use,) = [block["toolUse"] for block in said["content"] if "toolUse" in block]
+    result = {"toolResult": {"toolUseId": use["toolUseId"], "content": [{"text": "sunny"}]}}
+    after = runtime.converse(
+        modelId=GPT_OSS,
+        toolConfig=WEATHER,
+        system=system,
+        messages=[user("Hi"), said, user(result)],
+    )
+    assert after["stopReason"] == "end_turn"
+
+
+def test_names_in_humps_and_in_quotes_are_understood(ask: Ask) -> None:
+    schema = {"type": "object", "properties": {"who": {"type": "string"}}, "required": ["who"]}
+    spec = {"name": "CreateCustomer", "inputSchema": {"json": schema}}
+    answer = ask(
+        "Create customer '你好啊集团' (Hello Group)", toolConfig={"tools": [{"toolSpec": spec}]}
+    )
+    uses = [b["toolUse"] for b in answer["output"]["message"]["content"] if "toolUse" in b]
+    assert [use["input"] for use in uses] == [{"who": "你好啊集团"}]
+
+
+def test_json_has_the_keys_that_were_named(ask: Ask) -> None:
+    asked = "Tell a joke. Return a JSON object with 'setup' and 'punchline' keys."
+    assert json.loads(text_of(ask(asked))).keys() == {"setup", "punchline"}
+
+
 def test_nova_stumbles_over_hyphens(ask: Ask) -> None:
     spec = {**WEATHER["tools"][0]["toolSpec"], "name": "get-weather"}
     with pytest.raises(ClientError) as caught:
