@@ -1,4 +1,4 @@
-// Vercel's AI SDK: a stream, a tool loop of its own, an object, reasoning, embeddings.
+// Vercel's AI SDK: a stream, a tool loop of its own, an object, reasoning, embeddings, a refusal.
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { embedMany, generateObject, generateText, jsonSchema, stepCountIs, streamText, tool } from "ai";
 
@@ -54,6 +54,12 @@ const vectors = await embedMany({
   model: (bedrock.embeddingModel ?? bedrock.textEmbeddingModel)(embedding),
   values: ["a", "b"],
 });
+let refused = null;
+try {
+  await generateText({ model: bedrock("us.amazon.nova-prow-v1:0"), prompt: "Hi.", maxRetries: 0 });
+} catch (error) {
+  refused = [error.name, error.statusCode, error.message];
+}
 console.log(
   JSON.stringify({
     text,
@@ -63,5 +69,6 @@ console.log(
     structured: town.object,
     reasoning: thought.reasoningText,
     vectors: vectors.embeddings.map((entry) => entry.length),
+    refused,
   }),
 );

@@ -1,4 +1,4 @@
-"""LiteLLM's SDK: a stream, a tool loop, reasoning, embeddings, the legacy completion."""
+"""LiteLLM's SDK: a stream, a tool loop, reasoning, embeddings, the legacy completion, a refusal."""
 
 import json
 import sys
@@ -43,6 +43,10 @@ legacy = litellm.text_completion(
     model=f"text-completion-openai/{model}", api_base=url, api_key=key, prompt="Say hello.",
     max_tokens=40,
 )  # fmt: skip
+try:
+    litellm.completion(**ours | {"model": "openai/us.amazon.nova-prow-v1:0"}, messages=said)
+except litellm.NotFoundError as error:
+    refused = [type(error).__name__, error.status_code, error.message]
 json.dump(
     {
         "text": "".join(chunk.choices[0].delta.content or "" for chunk in stream),
@@ -51,6 +55,7 @@ json.dump(
         "usage": second.usage.total_tokens,
         "reasoning": thought.choices[0].message.reasoning_content,
         "vectors": [len(entry["embedding"]) for entry in vectors.data],
+        "refused": refused,
         "legacy": legacy.choices[0].text,
     },
     sys.stdout,

@@ -1,4 +1,5 @@
-// openai-node: a stream with its fold, a tool loop, models, embeddings, the legacy completion.
+// openai-node: a stream with its fold, a tool loop, reasoning, models, embeddings, the legacy
+// completion, a refusal.
 import OpenAI from "openai";
 
 const [url, key, model, embedding] = process.argv.slice(2);
@@ -38,11 +39,19 @@ const second = await client.chat.completions.create({ model, messages, tools });
 const ids = (await client.models.list()).data.map((entry) => entry.id);
 const vectors = await client.embeddings.create({ model: embedding, input: ["a", "b"] });
 const legacy = await client.completions.create({ model, prompt: "Say hello.", max_tokens: 40 });
+let reasoning = "";
+const thinking = await client.chat.completions.create({
+  model,
+  messages: hello,
+  reasoning_effort: "low",
+  stream: true,
+});
+for await (const chunk of thinking) reasoning += chunk.choices[0]?.delta?.reasoning_content ?? "";
 let refused = null;
 try {
   await client.chat.completions.create({ model: "us.amazon.nova-prow-v1:0", messages: hello });
 } catch (error) {
-  refused = [error.constructor.name, error.code];
+  refused = [error.constructor.name, error.code, error.message];
 }
 console.log(
   JSON.stringify({
@@ -54,6 +63,7 @@ console.log(
     listed: ids.includes(model),
     vectors: vectors.data.map((entry) => entry.embedding.length),
     legacy: legacy.choices[0].text,
+    reasoning,
     refused,
   }),
 );
