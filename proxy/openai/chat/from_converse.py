@@ -237,9 +237,11 @@ class ChatCollector(Answer):
         self._calls_made[ordinal][2].append(fragment)
 
     def put_entry(self, field: str, entry: Mapping[str, Json]) -> None:
+        self._close_tag()
         self._lists.setdefault(field, []).append(entry)
 
     def put_audio(self, attachment: Attachment) -> None:
+        self._close_tag()
         self._audio = attachment.audio(self.completion_id, self._created)
 
     def put_finish(self) -> None:
