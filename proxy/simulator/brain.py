@@ -94,7 +94,7 @@ def _composed(call: Call, reading: Reading, calls: list[Block], ledger: Ledger) 
     said = before_calls(names) if calls else reply(call, reading)
     if call.family.name == "nova-1" and call.specs:
         said = f"<thinking> {thoughts(reading, 0)} </thinking>\n\n{said}"
-    if calls and call.choice in ("any", "tool"):
+    if calls and (call.choice in ("any", "tool") or reading.ordered):
         said = ""
     text: list[Block] = [{"text": call.family.lead + said}] if said else []
     reasoning = _reasoning(call, reading, ledger, 0)

@@ -73,6 +73,11 @@ class Reading:
     def lowered(self) -> str:
         return self.asked.lower()
 
+    @property
+    def ordered(self) -> re.Match[str] | None:
+        """An order in words to call a tool; carried out once."""
+        return None if self.results else _ORDERED.search(f"{self.system} {self.asked}")
+
 
 def read(call: Call) -> Reading:
     last = call.messages[-1]
@@ -124,7 +129,7 @@ def wanted_calls(call: Call, reading: Reading) -> list[tuple[str, dict[str, Any]
         named = call.body["toolConfig"]["toolChoice"]["tool"]["name"]
         return [(named, specs[named])]
     meant = [name for name in _meant(call, reading) if name in specs]
-    ordered = None if reading.results else _ORDERED.search(f"{reading.system} {reading.asked}")
+    ordered = reading.ordered
     if ordered and ordered["name"] in specs:
         return [(ordered["name"], specs[ordered["name"]])]
     if (call.choice == "any" or ordered) and not meant:

@@ -277,6 +277,7 @@ def test_an_order_in_words_is_obeyed_once(ask: Ask, runtime: Any, order: str) ->
     system = [{"text": f"You must call {order} now; do not answer in text alone."}]
     answer = ask("Hi", model=GPT_OSS, toolConfig=WEATHER, system=system)
     assert answer["stopReason"] == "tool_use"
+    assert not text_of(answer)
     said = answer["output"]["message"]
     (use,) = [block["toolUse"] for block in said["content"] if "toolUse" in block]
     result = {"toolResult": {"toolUseId": use["toolUseId"], "content": [{"text": "sunny"}]}}
