@@ -48,9 +48,12 @@ class Learned:
     def of(self, model_id: str, region: str | None) -> Lessons:
         """What is known of a model; ``region`` ``None`` is the runtime's own."""
         lessons = self._lessons.get((model_id, region), NONE)
-        if lessons is not NONE and lessons.until <= self._clock():
+        if lessons is NONE:
+            return NONE
+        if lessons.until <= self._clock():
             del self._lessons[model_id, region]
             return NONE
+        self._lessons.move_to_end((model_id, region))
         return lessons
 
     def learn(self, model_id: str, region: str | None, repair: Repair) -> None:

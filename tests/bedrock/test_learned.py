@@ -58,3 +58,13 @@ def test_so_many_models_and_no_more(clock: Clock) -> None:
     assert len(learned) == 3
     assert learned.of("a", None).names == ()
     assert learned.of("d", None).names == ("stop",)
+
+
+def test_the_longest_unused_goes_first(clock: Clock) -> None:
+    learned = Learned(clock, 100, models=2)
+    learned.learn("busy", None, NO_STOP)
+    learned.learn("idle", None, NO_STOP)
+    learned.of("busy", None)
+    learned.learn("new", None, NO_STOP)
+    assert learned.of("busy", None).names == ("stop",)
+    assert learned.of("idle", None).names == ()
