@@ -1,7 +1,7 @@
 """20,000 mixed requests on the fast engine, most of them with a fault: nothing may be left behind.
 
 Each request knows how it must end. A connection that its peer closed in the very moment it was
-taken is told as dead; the house tries such a request again, and so does this test.
+taken is told as dead; the house tries such a request again on a new one, and so does this test.
 """
 
 import asyncio
@@ -140,8 +140,8 @@ async def test_a_soak_leaves_nothing() -> None:
     async def worker(count: int) -> None:
         for _ in range(count):
             how = dice.choice(list(OUTCOMES))
-            for _ in range(3):
-                outcome = await play(engine, far.url, how)
+            for one in (engine, fresh, fresh):
+                outcome = await play(one, far.url, how)
                 if outcome == OUTCOMES[how] or outcome not in {"RemoteProtocolError", "ReadError"}:
                     break
                 retried[how] += 1
@@ -156,7 +156,11 @@ async def test_a_soak_leaves_nothing() -> None:
         gc.collect()
         return len(asyncio.all_tasks()), open_descriptors(), resident_kb()
 
-    async with engine_of("wire", keep=KEEP) as engine, peer(misbehave) as far:
+    async with (
+        engine_of("wire", keep=KEEP) as engine,
+        engine_of("wire", keep=0) as fresh,
+        peer(misbehave) as far,
+    ):
         figures = [await run(4_000) for _ in range(5)]
         assert sum(seen.values()) == 20_000
         assert min(seen.values()) > 800
