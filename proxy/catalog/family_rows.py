@@ -318,6 +318,12 @@ GROK: Final = replace(
     efforts=_LOW_TO_HIGH,
 )  # ?
 
+# A managed prompt (its ARN): system, tools, inference and model fields stand in the prompt itself,
+# and a request that has any of them is refused. Source: *Converse*, ``modelId``.
+PROMPT: Final = Traits(
+    system=False, tools=False, tool_choices=_NONE, sampling=_NONE, stop=False, length=False
+)
+
 # Embeddings
 
 TITAN_EMBED: Final = replace(

@@ -110,6 +110,8 @@ class Traits:
     max_stop: int | None = None
     blank_stop: bool = True
     """Takes stop sequences made of white space only."""
+    length: bool = True
+    """Takes ``maxTokens``."""
     min_max_tokens: int = 1
 
     # Structured output

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from proxy.catalog.entries import Entry, Learned, Options
 from proxy.catalog.families import bare, describe, foundation_of, traits_for
+from proxy.catalog.family_rows import PROMPT
 from proxy.catalog.model import Model, Traits
 from proxy.catalog.names import (
     check_name,
@@ -375,6 +376,9 @@ def _label(entry: Entry) -> str:
 
 def _traits(entry: Entry) -> Traits:
     """The family's facts, narrowed by what a listing or the operator said."""
+    arn = parse_arn(entry.call)
+    if arn is not None and arn.kind == "prompt":
+        return PROMPT
     traits = traits_for(entry.foundation, entry.architecture)
     output, firm = traits.max_output_tokens or entry.max_output_tokens, traits.clamp_output
     if entry.firm_output:

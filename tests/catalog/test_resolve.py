@@ -279,6 +279,17 @@ def test_model_listing_denied() -> None:
     assert build([listing], Options()).resolve(SONNET).id == f"us.{SONNET}"
 
 
+def test_a_managed_prompt_has_its_own_settings() -> None:
+    prompt = f"{ACCOUNT}:prompt/ABCDEFGHIJ:2"
+    made = catalog(aliases={"greeting": prompt})
+    for name in (prompt, "greeting", f"bedrock/{prompt}"):
+        found = made.resolve(name)
+        assert found.id == prompt
+        told = found.traits
+        assert (told.system, told.tools, told.length) == (False, False, False)
+    assert made.resolve(f"{ACCOUNT}:default-prompt-router/anthropic.claude:1").traits.system
+
+
 # ---- a region that was asked for ----------------------------------------------------------------
 
 

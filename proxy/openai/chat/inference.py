@@ -68,6 +68,9 @@ def translate_inference(request: ChatRequest, traits: Traits, notes: Notes) -> I
 def _max_tokens(asked: int | None, traits: Traits, notes: Notes) -> int | None:
     if asked is None:
         return None
+    if not traits.length:
+        notes.add("max_tokens:dropped", "max_tokens", "A managed prompt has its own limit.")
+        return None
     value = max(asked, traits.min_max_tokens)
     if traits.clamp_output and traits.max_output_tokens is not None:
         value = min(value, traits.max_output_tokens)
