@@ -47,6 +47,8 @@ class _JsonLine(logging.Formatter):
             text = orjson.dumps(line, default=str).decode()
         except TypeError:  # text that is no Unicode
             return json.dumps(line, default=str)
+        if text.isascii() and "\x7f" not in text:
+            return text
         return _ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -36,11 +36,14 @@ class Answer:
 
     __slots__ = (
         "_barren", "_bodiless", "_head_size", "_interim", "_length", "_parser", "_until_eof",
-        "complete", "error", "headers", "keep", "opened", "parts", "reason", "received", "status",
-        "surplus", "version",
+        "complete", "error", "headers", "keep", "on_body", "opened", "parts", "reason", "received",
+        "status", "surplus", "version",
     )  # fmt: skip
 
     def __init__(self, method: str) -> None:
+        self.parts: list[bytes] = []
+        """The body that nobody has taken yet; the same list for as long as the answer lives."""
+        self.on_body = self.parts.append
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._bodiless = method == "HEAD"
         self._head_size = self._barren = self._interim = 0
@@ -50,8 +53,6 @@ class Answer:
         self.reason = b""
         self.status = 0
         self.version = ""
-        self.parts: list[bytes] = []
-        """The body that nobody has taken yet."""
         self.received = 0
         """Bytes of body that were taken."""
         self.opened = self.complete = self.keep = self.surplus = False
@@ -139,9 +140,6 @@ class Answer:
         if self._bodiless:
             self.complete = True
             raise httpx.RemoteProtocolError("The parser would wait for a body.")
-
-    def on_body(self, data: bytes) -> None:
-        self.parts.append(data)
 
     def on_message_complete(self) -> None:
         if self.opened:

@@ -18,10 +18,8 @@ another origin cannot post here without asking first."""
 
 
 def headers_of(scope: MutableMapping[str, Any]) -> dict[str, str]:
-    """The request's headers by lower-case name; of a repeated one, the last."""
-    return {
-        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
-    }
+    """The request's headers by lower-case name (ASGI's are); of a repeated one, the last."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def judge_head(headers: Mapping[str, str], limit: int) -> None:
@@ -33,8 +31,10 @@ def judge_head(headers: Mapping[str, str], limit: int) -> None:
             code="unsupported_encoding",
             status=415,
         )
-    kind = headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind and not _JSON.fullmatch(kind):
+    kind = headers.get("content-type", "")
+    if kind != "application/json":
+        kind = kind.split(";")[0].strip().lower()
+    if kind and kind != "application/json" and not _JSON.fullmatch(kind):
         raise invalid(
             f"The request body must be application/json, not {kind[:60]!r}.",
             code="unsupported_media_type",

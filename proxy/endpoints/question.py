@@ -162,7 +162,9 @@ class Question:
         if self.translation.choices == 1:
             del self._request
             self.calls = ()
-            self.translation = replace(self.translation, body={}, again=None)
+            for said in (self.translation.body, self.translation.again):
+                if said is not None:
+                    cast("dict[str, Any]", said).clear()
 
     async def _recollect(self) -> None:
         lacking = await self._run(self._dialect.lacking, self._request, self.model)

@@ -13,7 +13,7 @@ the typed reads are ``openai/request_checks``, which all dialects share.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from proxy.converse.types import Json
 from proxy.errors import unsupported
@@ -67,6 +67,13 @@ MAX_MODEL: Final = 2_048
 MAX_STOP: Final = 2_500
 MAX_CHOICES: Final = 128
 _TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "reserved"})
+_SELDOM: Final = frozenset(
+    {
+        "frequency_penalty", "metadata", "n", "parallel_tool_calls", "presence_penalty",
+        "safety_identifier", "service_tier", "top_k", "user", "web_search_options",
+    }
+)  # fmt: skip
+"""What ``_seldom`` reads."""
 _STRICT_HEADER: Final = "x-bedrock-proxy-strict"
 
 
@@ -94,29 +101,36 @@ def parse_request(
         max_tokens=_max_tokens(fields),
         temperature=read_number(fields, "temperature", 0, 2),
         top_p=read_number(fields, "top_p", 0, 1),
-        top_k=_top_k(fields),
         stop=_stop(fields),
-        n=read_integer(fields, "n", 1, MAX_CHOICES) or 1,
         tools=tools,
         tools_sent=fields.get("tools") is not None or fields.get("functions") is not None,
         legacy_functions=legacy,
         tool_choice=choice,
-        parallel_tool_calls=read_boolean(fields, "parallel_tool_calls"),
         response_format=read_response_format(fields),
         reasoning=read_reasoning(fields),
-        frequency_penalty=read_number(fields, "frequency_penalty", -2, 2),
-        presence_penalty=read_number(fields, "presence_penalty", -2, 2),
-        service_tier=read_choice(fields, "service_tier", _TIERS),
-        metadata=read_object(fields, "metadata") or {},
-        user=_user(fields),
         cache_ttl=cache_ttl,
         auto_cache=auto_cache,
-        web_search=read_object(fields, "web_search_options") is not None,
         unsupported=_unsupported(fields),
         native=read_native(fields, headers),
         guard_tag=read_guard_tag(fields),
         strict=_strict(headers),
+        **({} if _SELDOM.isdisjoint(fields) else _seldom(fields)),
     )
+
+
+def _seldom(fields: Mapping[str, Json]) -> dict[str, Any]:
+    """What few requests hold; the members are those of ``ChatRequest``."""
+    return {
+        "top_k": _top_k(fields),
+        "n": read_integer(fields, "n", 1, MAX_CHOICES) or 1,
+        "parallel_tool_calls": read_boolean(fields, "parallel_tool_calls"),
+        "frequency_penalty": read_number(fields, "frequency_penalty", -2, 2),
+        "presence_penalty": read_number(fields, "presence_penalty", -2, 2),
+        "service_tier": read_choice(fields, "service_tier", _TIERS),
+        "metadata": read_object(fields, "metadata") or {},
+        "user": _user(fields),
+        "web_search": read_object(fields, "web_search_options") is not None,
+    }
 
 
 def _refuse_unanswerable(fields: Mapping[str, Json]) -> None:

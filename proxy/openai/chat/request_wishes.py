@@ -131,6 +131,8 @@ def _thinking(body: Mapping[str, Json]) -> tuple[Mapping[str, Json] | None, str 
 
 def read_cache_wish(body: Mapping[str, Json]) -> tuple[str | None, bool | None]:
     """(ttl, automatic): how long, and whether points are to be placed where none are marked."""
+    if CACHING.isdisjoint(body):
+        return None, None
     options = read_object(body, "prompt_cache_options") or {}
     retention = body.get("prompt_cache_retention")
     top = read_object(body, "cache_control") or {}

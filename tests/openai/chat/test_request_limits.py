@@ -14,7 +14,7 @@ from proxy.dialect import Options, Translation
 from proxy.errors import ProxyError
 from proxy.openai.chat.data_urls import clean_base64, parse_data_url
 from proxy.openai.chat.media_parts import MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES
-from proxy.openai.chat.request import parse_request
+from proxy.openai.chat.request import _SELDOM, parse_request
 from proxy.openai.chat.to_converse import translate
 
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -222,3 +222,9 @@ def test_percent_encoded_data_has_a_limit() -> None:
     with pytest.raises(ProxyError) as caught:
         translated([{"type": "file", "file": {"file_data": url, "filename": "a.txt"}}])
     assert "base64" in caught.value.message
+
+
+@pytest.mark.parametrize("name", sorted(_SELDOM))
+def test_what_few_requests_hold_is_checked_where_it_stands_alone(name: str) -> None:
+    messages = [{"role": "user", "content": "Hi"}]
+    assert refusal(orjson.dumps({"model": "m", "messages": messages, name: [1]})).param == name
