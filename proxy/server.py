@@ -81,6 +81,7 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._head_size = 0
         self._in_head = True
+        self._in_body = False
         self._declined = False
 
     # uvicorn narrows the type that asyncio declares, and so do we.
@@ -94,8 +95,6 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
-            if not self._head_size:
-                self._arm(HEAD_SECONDS)
             self._head_size += len(data)
         self._unset_keepalive_if_required()
         try:
@@ -104,6 +103,12 @@ class Connection(HttpToolsProtocol):
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("Invalid HTTP request received.")
             return
+        # Most requests come in one read: only what is still unfinished has a deadline.
+        if self._deadline is None:
+            if self._in_body:
+                self._arm(BODY_SECONDS + self._declared_length() / BODY_RATE)
+            elif self._in_head and self._head_size:
+                self._arm(HEAD_SECONDS)
         # A body may share the read with its head; only a head that is still unfinished counts.
         if self._in_head and self._head_size > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large", b"The request head is too large.")
@@ -164,14 +169,13 @@ class Connection(HttpToolsProtocol):
                 _send_unchunked, self.cycle, self.cycle.send
             )
         self._disarm()
-        if not waiting_in_line:  # else reading is paused by us, and not slow
-            self._arm(BODY_SECONDS + self._declared_length() / BODY_RATE)
+        self._in_body = not waiting_in_line  # else reading is paused by us, and not slow
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade() and self._framing():
             return  # the end of a head only: see `_parse`
         self._disarm()
-        self._in_head = True
+        self._in_head, self._in_body = True, False
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
