@@ -21,4 +21,4 @@ def test_one_command_prints_the_table() -> None:
         rows = [line for line in done.stdout.splitlines() if line.startswith(scenario)]
         assert [row.split()[1] for row in rows] == ["pipe", "proxy"]
         assert all(float(row.split()[2]) > 0 for row in rows)
-    assert "KB a stream that waits" in done.stdout
+    assert "MB with 1000 streams that wait" in done.stdout
