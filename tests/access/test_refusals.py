@@ -1,6 +1,7 @@
 """What the log tells of requests that nobody was let in with: each, but never a flood of them."""
 
 import asyncio
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
@@ -16,16 +17,17 @@ REFUSED = ProxyError(401, "No API key was sent.", code="invalid_api_key")
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """The fields of every line."""
     lines: list[dict[str, Any]] = []
-    monkeypatch.setattr(logs.logger, "level", 20)
-    monkeypatch.setattr(logs.logger, "disabled", False)
+    level = logs.logger.level
+    logs.logger.setLevel("INFO")
     monkeypatch.setattr(
         logs.logger, "handle",
         lambda record: lines.append({"message": record.getMessage(), **record.fields}),
     )  # fmt: skip
-    return lines
+    yield lines
+    logs.logger.setLevel(level)
 
 
 async def test_each_has_a_line_of_the_usual_shape(said: list[dict[str, Any]]) -> None:
