@@ -173,6 +173,18 @@ def test_models(client: openai.OpenAI) -> None:
     assert "us.anthropic.claude-sonnet" in caught.value.message
 
 
+def test_listings_have_request_ids(client: openai.OpenAI) -> None:
+    assert (client.models.with_raw_response.list().request_id or "").startswith("req_")
+    assert (client.models.retrieve(SONNET)._request_id or "").startswith("req_")
+
+
+def test_the_responses_api_is_pointed_to_chat(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.responses.create(model=SONNET, input="Hi")
+    assert caught.value.code == "unknown_url"
+    assert "POST /v1/chat/completions" in caught.value.message
+
+
 @pytest.mark.parametrize("prefix", ["/v1", "/api/v1", "/openai/v1", "", "//v1/"])
 def test_every_prefix(proxy: Running, prefix: str) -> None:
     with openai.OpenAI(base_url=proxy.url + prefix, api_key="x", max_retries=0) as client:

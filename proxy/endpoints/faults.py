@@ -14,6 +14,8 @@ from starlette.responses import Response
 from proxy.errors import ProxyError, invalid
 
 _UNFIT: Final = re.compile(r"[^\x20-\x7e]")
+_OTHER_CHATS: Final = ("/responses", "/messages", "/api/chat")
+_INSTEAD: Final = " This proxy speaks Chat Completions: POST /v1/chat/completions."
 
 
 def fault_handlers(render: Callable[[ProxyError], bytes]) -> dict[Any, Any]:
@@ -41,7 +43,9 @@ def _refusal(request: Request, fault: HTTPException) -> ProxyError:
     if fault.status_code == 405:
         return invalid(f"{method} is not allowed here.", code="method_not_allowed", status=405)
     if fault.status_code == 404:
-        return invalid(f"There is no {method} {path} here.", code="unknown_url", status=404)
+        instead = _INSTEAD if path.rstrip("/").endswith(_OTHER_CHATS) else ""
+        message = f"There is no {method} {path} here.{instead}"
+        return invalid(message, code="unknown_url", status=404)
     return invalid(str(fault.detail), code=None, status=fault.status_code)
 
 

@@ -84,7 +84,8 @@ def one_model(
 
 
 def _told(endpoint: Endpoint) -> Endpoint:
-    """``endpoint`` with a line in the log. A name is shown once it is found to be a model's."""
+    """``endpoint`` with the request's id and a line in the log. A name is shown once it is found
+    to be a model's."""
 
     async def telling(request: Request) -> Response:
         state = request.scope["state"]
@@ -99,6 +100,7 @@ def _told(endpoint: Endpoint) -> Endpoint:
             record.status, record.code = error.status, error.code or error.type
             raise
         else:
+            response.headers["x-request-id"] = record.request_id
             record.status, record.code = response.status_code, "ok"
             shown = mask(request.path_params.get("model", ""))
             return response
