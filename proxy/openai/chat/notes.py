@@ -15,6 +15,8 @@ class Notes:
     def __init__(self, strict: bool = False) -> None:
         self._strict = strict
         self._tokens: dict[str, None] = {}
+        self.said = 0
+        """How often anything was noted, be it the same."""
 
     def add(self, token: str, param: str, message: str) -> None:
         """Note a loss or repair. Raises ``ProxyError`` 400 in strict mode.
@@ -23,10 +25,11 @@ class Notes:
         """
         if self._strict:
             raise invalid(f"{message} (strict mode)", param, "unsupported_value")
-        self._tokens[token] = None
+        self.tell(token)
 
     def tell(self, token: str) -> None:
         """Note something faithful that the caller may want to know (a renaming that is undone)."""
+        self.said += 1
         self._tokens[token] = None
 
     def tokens(self) -> tuple[str, ...]:

@@ -31,11 +31,14 @@ _BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 class ToolNames:
     """The two-way map of one request's tool names: those offered and those in its history."""
 
-    def __init__(self, names: Iterable[str], traits: Traits) -> None:
+    def __init__(
+        self, names: Iterable[str], traits: Traits, legal: frozenset[str] = frozenset()
+    ) -> None:
+        """``legal`` are known to be so."""
         self._hyphens = traits.tool_hyphens
         self._to_bedrock: dict[str, str] = {}
         known = tuple(dict.fromkeys(names))
-        taken = {name for name in known if self._legal(name)}
+        taken = {name for name in known if name in legal or self._legal(name)}
         for name in known:
             if name not in taken:
                 self._to_bedrock[name] = safe = self._free(name, taken)

@@ -8,7 +8,7 @@ Source: service model, ``Tool`` and ``ToolSpecification``; OpenAI API reference,
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from proxy.catalog.model import Traits
 from proxy.converse.types import Json
@@ -61,25 +61,28 @@ def custom_names(specs: Sequence[ToolSpec]) -> frozenset[str]:
     return frozenset(spec.name for spec in specs if spec.kind == "custom")
 
 
-def entries_of(
-    tools: tuple[ToolSpec, ...],
-    specs: Sequence[ToolSpec],
-    names: ToolNames,
-    traits: Traits,
-    notes: Notes,
-) -> Sequence[Entry]:
-    """``tool_entries`` of ``tools``, kept with them where nothing but them and the family decides:
-    no name is changed and nothing is noted. What is kept must not be written to."""
-    if not isinstance(tools, Tools) or names.to_client:
-        return tool_entries(specs, names, traits, notes)
-    if tools.made is not None and tools.made[0] == traits:
-        kept: Sequence[Entry] = tools.made[1]
-        return kept
-    before = notes.tokens()
-    entries = tuple(tool_entries(specs, names, traits, notes))
-    if notes.tokens() == before and all(len(group) == 1 for _, group in entries):
-        tools.made = (traits, entries)
-    return entries
+class Made(NamedTuple):
+    """What became of a request's tools for a family. It must not be written to."""
+
+    specs: Sequence[ToolSpec]
+    entries: Sequence[Entry]
+    legal: frozenset[str]
+    """Names that need no change."""
+
+
+def kept_of(tools: tuple[ToolSpec, ...], traits: Traits) -> Made | None:
+    """What was kept with ``tools``, if it was for this family."""
+    if not isinstance(tools, Tools) or tools.made is None:
+        return None
+    family, made = tools.made
+    return cast(Made, made) if family is traits or family == traits else None
+
+
+def keep_with(tools: tuple[ToolSpec, ...], traits: Traits, made: Made) -> None:
+    """Keep what nothing but the tools and the family decided; whoever calls has seen that no name
+    was changed and nothing noted."""
+    if isinstance(tools, Tools) and all(len(group) == 1 for _, group in made.entries):
+        tools.made = (traits, made)
 
 
 def tool_entries(

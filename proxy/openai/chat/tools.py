@@ -26,11 +26,14 @@ from proxy.openai.chat.tool_names import ToolNames, client_id, safe_id
 from proxy.openai.chat.tool_specs import (
     Entry,
     HistoryCall,
+    Made,
     custom_names,
     distinct,
-    entries_of,
     grounding_entry,
+    keep_with,
+    kept_of,
     rebuilt_specs,
+    tool_entries,
 )
 
 __all__ = [
@@ -90,20 +93,31 @@ def translate_tools(
     """
     if not (request.tools or history or request.tool_choice or request.web_search):
         return ToolTranslation(ToolNames((), traits))
-    specs = distinct(request.tools, notes)
+    kept, before = kept_of(request.tools, traits), notes.said
+    specs = distinct(request.tools, notes) if kept is None else kept.specs
     choice = request.tool_choice or ToolChoice("auto")
-    own = {spec.name: spec for spec in specs if spec.kind != "builtin"}
-    names = ToolNames((*own, *(call.name for call in history)), traits)
+    own = [spec.name for spec in specs if spec.kind != "builtin"]
+    legal = frozenset[str]() if kept is None else kept.legal
+    names = ToolNames((*own, *(call.name for call in history)), traits, legal)
     if names.to_client:
         notes.tell("tools.name:renamed")
     _check_choice(choice, specs, request.legacy_functions)
-    entries = entries_of(request.tools, specs, names, traits, notes)
+    if kept is None:
+        entries: Sequence[Entry] = tool_entries(specs, names, traits, notes)
+        if notes.said == before:
+            keep_with(request.tools, traits, Made(specs, entries, frozenset(own)))
+    else:
+        entries = kept.entries
     grounding = grounding_entry(request, traits, entries)
-    blank = ToolTranslation(names, custom=custom_names(specs))
-    if choice.mode != "none" and (entries or grounding):
+    offers = choice.mode != "none" and bool(entries or grounding)
+    blank = ToolTranslation(
+        names,
+        custom=custom_names(specs),
+        one_call=offers and request.parallel_tool_calls is False,
+    )
+    if offers:
         if not traits.tools:
             raise unsupported("This model takes no tools.", "tools")
-        blank = replace(blank, one_call=request.parallel_tool_calls is False)
         return _offer(blank, entries, grounding, choice, history, traits, notes)
     if _demands(choice):
         raise unsupported("None of the tools can be used with this model.", "tools")
