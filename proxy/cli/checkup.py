@@ -363,7 +363,8 @@ def explain(reply: "_Reply | ProxyError", action: str) -> tuple[Status, str, str
         return "warn", "allowed, but throttled now", "try again, or ask for a higher quota"
     if error.status == 404 or error.code == "model_not_found":
         return "fail", text[:200], "choose a model or profile that this region lists"
-    return "warn", f"{reply.status}: {text[:200]}", "try again"
+    fix = "try again" if error.status >= 500 else "nothing to mend: call another model (--model)"
+    return "warn", f"{reply.status}: {text[:200]}", fix
 
 
 def _is_denied(reply: "_Reply | ProxyError") -> bool:

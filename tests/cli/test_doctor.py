@@ -161,6 +161,17 @@ def test_an_unknown_model_is_told(doctor: Doctor, simulator: Simulator) -> None:
     assert "identifier" in checks["InvokeModel us-east-1"]["detail"]
 
 
+def test_a_model_that_is_not_for_chat_is_not_to_be_tried_again(
+    doctor: Doctor, simulator: Simulator
+) -> None:
+    doctor.at(simulator)
+    code, checks, _ = doctor.run("--model", "us.twelvelabs.pegasus-1-2-v1:0")
+    told = checks["InvokeModel us-east-1"]
+    assert (code, told["status"]) == (1, "warn")
+    assert "Converse" in told["detail"]
+    assert told["fix"].startswith("nothing to mend")
+
+
 def test_failover_targets_are_called_too(doctor: Doctor, simulator: Simulator) -> None:
     doctor.at(simulator)
     with Simulator(region="eu-west-1") as europe:
