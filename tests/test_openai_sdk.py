@@ -173,6 +173,13 @@ def test_models(client: openai.OpenAI) -> None:
     assert "us.anthropic.claude-sonnet" in caught.value.message
 
 
+@pytest.mark.parametrize("name", ["nope", "gpt-4o", "amazon.nova-lite-v9:0"])
+def test_a_model_that_is_not_there(client: openai.OpenAI, name: str) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
 def test_listings_have_request_ids(client: openai.OpenAI) -> None:
     assert (client.models.with_raw_response.list().request_id or "").startswith("req_")
     assert (client.models.retrieve(SONNET)._request_id or "").startswith("req_")

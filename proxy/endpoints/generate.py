@@ -286,10 +286,10 @@ class Generate:
 
     def _suggest(self, error: ProxyError, asked: "_Asked") -> None:
         """A 404 that comes from Bedrock names what was probably meant, of what this key may use."""
+        error.param = error.param or "model"
         found = self._shop.nearest(asked.name) if error.upstream_id else ()
         near = [name for name in found if asked.tenant.may_use(name, foundation_of(name))]
         if near:
-            error.param = error.param or "model"
             error.message += f" Did you mean {' or '.join(near)}?"
 
     async def _fail(self, client: Client, record: Record, error: ProxyError) -> None:
