@@ -20,8 +20,8 @@ MAX_PAYLOAD: Final = 24 * 1024 * 1024
 _OVERHEAD: Final = 16  # prelude (12) and the message's CRC (4)
 _REMEMBERED: Final = 64
 
-_PRELUDE: Final = Struct(">III")
-_CRC: Final = Struct(">I")
+_read_prelude: Final = Struct(">III").unpack_from
+_read_crc: Final = Struct(">I").unpack_from
 _U16: Final = Struct(">H")
 
 
@@ -66,7 +66,7 @@ class Decoder:
         try:
             taken = self._messages(data, messages)
         except FramingError as fault:
-            return messages, fault
+            return messages, fault.with_traceback(None)
         self._tail = bytearray(memoryview(data)[taken:])
         return messages, None
 
@@ -79,7 +79,7 @@ class Decoder:
         """Append every whole message of ``data``; return how many bytes they took."""
         at, size, most = 0, len(data), self._max_payload
         while size - at >= 12:
-            total, header_size, prelude_crc = _PRELUDE.unpack_from(data, at)
+            total, header_size, prelude_crc = _read_prelude(data, at)
             actual = crc32(data[at : at + 8])
             if actual != prelude_crc:
                 raise FramingError("prelude checksum mismatch")
@@ -89,7 +89,7 @@ class Decoder:
             if end > size:
                 self._wanted = total
                 return at
-            if crc32(data[at + 8 : end - 4], actual) != _CRC.unpack_from(data, end - 4)[0]:
+            if crc32(data[at + 8 : end - 4], actual) != _read_crc(data, end - 4)[0]:
                 raise FramingError("message checksum mismatch")
             block = data[at + 12 : head_end]
             headers = self._usual.get(block) or self._parse_headers(block)

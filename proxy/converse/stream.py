@@ -38,6 +38,7 @@ _USUAL: Final = MappingProxyType(
     }
 )
 """The header blocks of events, as recorded without exception: these bytes need no parsing."""
+_new: Final = tuple.__new__  # how a NamedTuple makes itself, without its call in between
 _DELTA: Final = next(h for h in _USUAL.values() if h[":event-type"] == "contentBlockDelta")
 
 
@@ -61,8 +62,15 @@ class ConverseStream:
         messages, fault = self._decoder.feed(data)
         events: list[Event] = []
         for headers, payload in messages:
-            event = self._delta(payload) if headers is _DELTA else None
-            event = event or self._event(headers, payload)
+            if headers is _DELTA and not self.stopped:  # the short way for nearly all events
+                try:
+                    body = orjson.loads(payload)
+                except orjson.JSONDecodeError:
+                    body = None
+                if isinstance(body, dict):
+                    events.append(_new(Event, ("contentBlockDelta", body)))
+                    continue
+            event = self._event(headers, payload)
             if event is None:
                 return events
             events.append(event)
@@ -80,16 +88,6 @@ class ConverseStream:
                 retry="transient",
             )
         return self.failure
-
-    def _delta(self, payload: bytes) -> Event | None:
-        """The short way for nearly all events; ``None``: the general one will tell why not."""
-        try:
-            body = orjson.loads(payload)
-        except orjson.JSONDecodeError:
-            return None
-        if self.stopped or not isinstance(body, dict):
-            return None
-        return Event("contentBlockDelta", body)
 
     def _event(self, headers: Mapping[str, str], payload: bytes) -> Event | None:
         """The message's meaning, or ``None`` with ``failure`` set."""
