@@ -32,7 +32,9 @@ class Served:
         self.said = b""
         self._fd = fd
         while self.said.count(b"listening on") < (workers + 1 if workers > 1 else 1):
-            self.said += os.read(fd, 4096)
+            part = os.read(fd, 4096)
+            assert part, self.said.decode()
+            self.said += part
         match = re.search(rb"listening on (http://\S+)", self.said)
         assert match is not None
         self.address = urlsplit(match[1].decode()).netloc
