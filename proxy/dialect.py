@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from proxy.catalog.model import Model
 from proxy.converse.types import ConverseRequest, Event, Json, Operation, Usage
 from proxy.errors import ProxyError
+from proxy.frozen import frozen
 
 
 class Request(Protocol):
@@ -53,7 +54,7 @@ class Options:
     """The operator's own tier, in Converse's word; a request's is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Translation:
     """A client request as Bedrock will see it, with what the answer must know of the question."""
 
@@ -78,7 +79,7 @@ class Translation:
     """What InvokeModel wants beside the body."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stamp:
     """What the shell mints for an answer: its id's random part, unix time (s), the model's name."""
 

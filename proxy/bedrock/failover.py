@@ -18,6 +18,7 @@ from typing import Final
 from proxy.bedrock.credentials import Authorizer
 from proxy.bedrock.transport import SignedTransport
 from proxy.errors import ProxyError
+from proxy.frozen import frozen
 
 FAILURES: Final = 3
 """In a row, after which a circuit opens."""
@@ -56,7 +57,7 @@ class Target:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stop:
     """A target, and what the model is called there."""
 

@@ -38,6 +38,7 @@ from proxy.converse.replay import replay
 from proxy.converse.stream import CONTENT_TYPE, ConverseStream
 from proxy.converse.types import Event, Json, Operation
 from proxy.errors import ProxyError
+from proxy.frozen import frozen
 from proxy.metrics import Metrics, Record
 from proxy.metrics.registry import Calls
 
@@ -47,7 +48,7 @@ _ERROR_LIMIT: Final = 1_000_000
 _ANSWER_LIMIT: Final = 32_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """What to ask: ``body`` is the request as JSON, ``label`` the metrics' model."""
 
@@ -75,7 +76,7 @@ class Ration:
     left: int = MOST_CALLS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Aim:
     """A call on its way: to which stop, over which transport, with what hash of its body."""
 

@@ -28,6 +28,7 @@ from proxy.endpoints.faults import error_headers, header_value, unforeseen
 from proxy.endpoints.gate import Gate
 from proxy.endpoints.question import OFF_LOOP, Desk, Question, price_of
 from proxy.errors import ProxyError
+from proxy.frozen import frozen
 from proxy.logs import logger, request_line
 from proxy.metrics import Metrics, Record
 from proxy.relay import FAREWELL, Client, ClientGone, Exchange, Limits, Opener, Receive, Send, gone
@@ -323,7 +324,7 @@ class _Asked:
     used: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Asking:
     question: Question
     stamp: Stamp

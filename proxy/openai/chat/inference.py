@@ -7,11 +7,12 @@ the model's own default (temperature 1, top_p 1) loses nothing and is only told.
 Source: *InferenceConfiguration* of Converse; which family refuses what stands in its traits.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from proxy.catalog.model import Traits
 from proxy.converse.types import Json
+from proxy.frozen import frozen
 from proxy.openai.chat.notes import Notes
 from proxy.openai.chat.reasoning import ReasoningTranslation
 from proxy.openai.chat.request_shape import ChatRequest
@@ -20,7 +21,7 @@ _NEUTRAL: Final = 1
 """The value of temperature and top_p that asks for nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inference:
     """``sampling`` by OpenAI's names; reasoning may still take members away."""
 

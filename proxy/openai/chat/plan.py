@@ -5,12 +5,14 @@ a module-level cache (renamed tools, the way JSON was asked for) stands here ins
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Literal
 
+from proxy.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Plan:
     """The question's side of an answer.
 

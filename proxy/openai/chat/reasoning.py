@@ -12,12 +12,13 @@ field reports of 2026 for the others. Replay is ``reasoning_replay.py``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Final
 
 from proxy.catalog.model import ReasoningStyle, Traits
 from proxy.converse.types import Json
+from proxy.frozen import frozen
 from proxy.openai.chat.notes import Notes
 from proxy.openai.chat.reasoning_replay import pack, replay_blocks, unpack
 from proxy.openai.chat.request_shape import ChatRequest, ReasoningAsk
@@ -44,7 +45,7 @@ _INTERLEAVED: Final = "interleaved-thinking-2025-05-14"
 _EFFORT_BETA: Final = "effort-2025-11-24"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReasoningTranslation:
     """``fields`` belong into ``additionalModelRequestFields``, ``output_config`` into
     ``outputConfig``. ``max_tokens`` replaces the one given; ``drop_sampling`` names what must not
@@ -60,7 +61,7 @@ class ReasoningTranslation:
     """Thinking cannot be switched off and forbids to force a tool."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Ask:
     """One request's ask, on its way into a family's words."""
 

@@ -5,14 +5,15 @@ skeleton checked; all else is a plain value. ``request.py`` makes these.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from proxy.catalog.model import Traits
 from proxy.converse.types import Json
+from proxy.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolSpec:
     """One entry of ``tools`` (or of the deprecated ``functions``).
 
@@ -36,7 +37,7 @@ class Tools(tuple[ToolSpec, ...]):
     made: tuple[Traits, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolChoice:
     """``named``: just ``names[0]``; ``allowed``: any of ``names``, at least one if ``required``."""
 
@@ -45,7 +46,7 @@ class ToolChoice:
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseFormat:
     kind: Literal["text", "json_object", "json_schema"]
     name: str = "response"
@@ -54,7 +55,7 @@ class ResponseFormat:
     strict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReasoningAsk:
     """What was asked of reasoning, in whichever of the de-facto forms.
 
@@ -71,7 +72,7 @@ class ReasoningAsk:
     path: str = "reasoning_effort"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChatRequest:
     """A checked request. ``None`` and empty values mean "not sent"."""
 

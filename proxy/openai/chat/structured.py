@@ -10,7 +10,6 @@ guide, *Structured outputs*; OpenAI API reference, *response_format*.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import orjson
@@ -18,6 +17,7 @@ import orjson
 from proxy.catalog.model import Traits
 from proxy.converse.types import Json
 from proxy.errors import ProxyError, invalid
+from proxy.frozen import frozen
 from proxy.openai.chat.closed_schemas import closed_schema
 from proxy.openai.chat.notes import Notes
 from proxy.openai.chat.request import ChatRequest, ResponseFormat
@@ -33,7 +33,7 @@ _FITTING: Final = (
 _ANSWER: Final = "Give the final answer by calling this tool."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FormatTranslation:
     """``tools`` are the given ones, with the answer tool where there is one. ``output_config``
     belongs into ``outputConfig``; ``json_tool`` is Bedrock's name of the answer tool."""

@@ -9,13 +9,13 @@ Bedrock API reference).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from proxy.catalog.model import Model, Traits
 from proxy.converse.types import ConverseRequest, Json, Message, Operation
 from proxy.dialect import Options, Translation
 from proxy.errors import invalid
+from proxy.frozen import frozen
 from proxy.openai.chat.caching import legalise
 from proxy.openai.chat.inference import Inference, translate_inference
 from proxy.openai.chat.media_parts import Intake
@@ -39,7 +39,7 @@ _OPERATOR_ONLY: Final = "amazon-bedrock-"
 """Native keys of this prefix configure Bedrock itself (guardrails, tracing), not the model."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pieces:
     """What the concerns have decided, before it becomes one body."""
 

@@ -13,12 +13,13 @@ for parallel calls.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, NamedTuple
 
 from proxy.catalog.model import Traits
 from proxy.converse.types import Json
 from proxy.errors import invalid, unsupported
+from proxy.frozen import frozen
 from proxy.openai.chat.notes import Notes
 from proxy.openai.chat.request import ChatRequest, ToolChoice, ToolSpec
 from proxy.openai.chat.tool_arguments import arguments_to_input
@@ -54,7 +55,7 @@ _MUST_CALL: Final = "You must call at least one of the tools now; do not answer 
 _MUST_CALL_ONE: Final = "You must call the tool {} now; do not answer in text alone."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolTranslation:
     """``config`` is ``toolConfig`` (``None``: leave it out), ``fields`` belong into
     ``additionalModelRequestFields``. ``custom`` holds the client's names, ``offered`` Bedrock's."""

@@ -19,6 +19,7 @@ from typing import Final
 import orjson
 
 from proxy.converse.types import Json, Message
+from proxy.frozen import frozen
 from proxy.openai.chat.caching import cache_mark
 from proxy.openai.chat.history import Call, History, read_history
 from proxy.openai.chat.media_parts import Block, Intake
@@ -45,7 +46,7 @@ _SYSTEM_ROLES: Final = ("system", "developer")
 _LOOP_ROLES: Final = ("assistant", "tool", "function")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Frame:
     """What the turns must know of the rest of the request."""
 
