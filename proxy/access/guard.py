@@ -90,13 +90,20 @@ class Guard:
 
 
 def _shown(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The one key that these headers show. Raises ``ProxyError`` 401."""
-    shown = [(name, value) for name, value in headers if name in _HEADERS]
+    """The one key that these headers show. Raises ``ProxyError`` 401.
+
+    Some clients send the same key twice, as ``api-key`` too (Continue, in case it is Azure).
+    """
+    shown = [(name, value) for name, value in headers if name in _HEADERS and value.strip()]
     if not shown:
         raise invalid_key("No API key was sent: use 'Authorization: Bearer <key>' (or 'api-key').")
-    if len(shown) > 1:
+    keys = {_key_in(name, value) for name, value in shown}
+    if len(keys) > 1 or len({name for name, _ in shown}) < len(shown):
         raise invalid_key("More than one API key was sent.")
-    name, value = shown[0]
+    return keys.pop()
+
+
+def _key_in(name: bytes, value: bytes) -> bytes:
     if name == b"authorization":
         scheme, _, value = value.partition(b" ")
         if scheme.lower() != b"bearer":

@@ -73,6 +73,13 @@ async def test_the_key_opens_in_each_of_its_headers(header: tuple[str, str]) -> 
     assert (await Door().knock(header))[0] == 200
 
 
+@pytest.mark.parametrize("again", [KEY, "", " "])
+@pytest.mark.parametrize("name", ["api-key", "x-api-key"])
+async def test_the_same_key_in_two_headers_is_one_key(name: str, again: str) -> None:
+    """Continue sends its key as ``api-key``, too; without a key that header is empty."""
+    assert (await Door().knock(("authorization", f"Bearer {KEY}"), (name, again)))[0] == 200
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -84,7 +91,11 @@ async def test_the_key_opens_in_each_of_its_headers(header: tuple[str, str]) -> 
         [("authorization", f"Basic {KEY}")],
         [("authorization", f"Bearer {hashlib.sha256(KEY.encode()).hexdigest()}")],
         [("api-key", KEY + "x")],
-        [("api-key", KEY), ("x-api-key", KEY)],
+        [("api-key", "")],
+        [("api-key", KEY), ("x-api-key", KEY + "x")],
+        [("api-key", KEY), ("api-key", KEY)],
+        [("authorization", f"Bearer {KEY}"), ("api-key", "wrong")],
+        [("authorization", f"Basic {KEY}"), ("api-key", KEY)],
         [("authorization", f"Bearer {KEY}"), ("authorization", f"Bearer {KEY}")],
         [("x-forwarded-authorization", f"Bearer {KEY}")],
     ],
