@@ -22,6 +22,8 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from proxy.tasks import tell
+
 HEAD_SECONDS: Final = 15.0
 HEAD_BYTES: Final = 64 * 1024
 BODY_SECONDS: Final = 30.0
@@ -248,11 +250,14 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Begin to leave. Only on the server's own loop."""
         if self._stopping is None:
-            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+            self._stopping = asyncio.get_running_loop().create_task(self._stop(), name="leaving")
+            self._stopping.add_done_callback(tell)
 
     async def _stop(self) -> None:
-        await self._leave()
-        self.should_exit = True
+        try:
+            await self._leave()
+        finally:
+            self.should_exit = True
         await self._drain()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

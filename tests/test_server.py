@@ -161,11 +161,8 @@ def test_slow_senders_are_not_waited_for(
 def test_a_head_that_is_too_large_is_refused(upstream: RawUpstream) -> None:
     with serving(upstream.url) as proxy, connect(proxy) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n")
-        try:
-            for _ in range(80):
-                client.sendall(b"x-filler: " + b"y" * 1000 + b"\r\n")
-        except OSError:
-            pass
+        for _ in range(65):  # the last one goes over: what is sent after a refusal resets the line
+            client.sendall(b"x-filler: " + b"y" * 1000 + b"\r\n")
         assert read_all(client).startswith(b"HTTP/1.1 431 ")
 
 

@@ -4,7 +4,9 @@ import asyncio
 import logging
 
 import pytest
+import uvicorn
 
+from proxy.server import Server
 from proxy.tasks import tell
 
 pytestmark = pytest.mark.anyio
@@ -43,3 +45,18 @@ async def test_nor_is_a_cancelled_one(caplog) -> None:
 
     assert (await watched(work)).cancelled()
     assert not caplog.records
+
+
+async def test_a_server_that_cannot_leave_politely_leaves_all_the_same(caplog) -> None:
+    async def leave() -> None:
+        raise LookupError("a bug")
+
+    async def drain() -> None:
+        raise AssertionError("not reached")
+
+    server = Server(uvicorn.Config(lambda: None, log_config=None), leave, drain, dict, print)
+    server.stop()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert server.should_exit
+    assert [r.getMessage() for r in caplog.records] == ["the task leaving ended unforeseen"]
