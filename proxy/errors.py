@@ -56,6 +56,12 @@ class ProxyError(Exception):
         self.server_date: str | None = None
         """The upstream's ``Date`` header, against which a clock can be corrected."""
 
+    def untraced(self) -> "ProxyError":
+        """Itself, without the way it came by. That way is frames, and some of them hold the error:
+        a cycle, and the request in it, until the garbage collector comes (which is rarely)."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
+
     def __repr__(self) -> str:
         return f"ProxyError({self.status}, {self.code or self.type}, {self.message!r})"
 

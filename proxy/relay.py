@@ -218,6 +218,7 @@ class Exchange:
                 pending = encoder.pending()
                 if error.retry == "once" and not again and not pending and not self._spoken:
                     again = True
+                    error.untraced()
                     await self._close(answer)
                     continue
                 if pending:
@@ -245,6 +246,7 @@ class Exchange:
             except ProxyError as error:
                 if error.retry == "once" and not again:
                     again = True
+                    error.untraced()
                     await self._close(answer)
                     continue
                 raise

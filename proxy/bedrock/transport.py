@@ -139,7 +139,7 @@ class SignedTransport:
         try:
             return await self._carry(request, [*whole.items()])
         except httpx.TransportError as fault:
-            raise _before_answer(fault) from fault
+            raise _before_answer(fault) from fault.with_traceback(None)
 
     async def _carry(self, request: Outgoing, headers: list[tuple[bytes, bytes]]) -> Reply:
         engine, body = self._engine, request.body
@@ -173,7 +173,7 @@ async def read_whole(reply: Reply, limit: int) -> bytes:
                     502, f"Bedrock's answer is over {limit} bytes.", code="upstream_too_large"
                 )
     except httpx.TransportError as fault:
-        raise after_answer(fault) from fault
+        raise after_answer(fault) from fault.with_traceback(None)
     finally:
         await reply.aclose()
     return b"".join(parts)

@@ -138,7 +138,7 @@ class Answer:
         try:
             return await anext(self._chunks, b"")
         except httpx.TransportError as fault:
-            raise after_answer(fault) from fault
+            raise after_answer(fault) from fault.with_traceback(None)
         finally:
             self.waiting, self.last_read = False, monotonic()
 
@@ -197,6 +197,7 @@ class Upstream:
             try:
                 answer = await self._attempt(call, request, aim, record)
             except ProxyError as error:
+                error.untraced()
                 aim.calls.count(_outcome(error))
                 if ration.left <= 0:
                     course.advance(error)

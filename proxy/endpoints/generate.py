@@ -102,7 +102,7 @@ class Generate:
         except ProxyError as error:
             if error.code == "model_not_found":
                 self._suggest(error, asked)
-            await self._fail(client, record, error)
+            await self._fail(client, record, error.untraced())
         except Exception:  # noqa: BLE001  # the outer edge: the client is told, the log has it
             logger.exception("unforeseen", extra={"fields": {"request_id": request_id}})
             await self._fail(client, record, unforeseen())
