@@ -71,16 +71,20 @@ def user_blocks(message: Mapping[str, Json], at: str, intake: Intake) -> list[Bl
         blocks = []
         for part, path in _parts(content, f"{at}.content"):
             blocks += _read(part, path, intake, _USER)
-    if any("document" in block for block in blocks):
-        add_document_text(blocks)
+        if any("document" in block for block in blocks):
+            add_document_text(blocks)
     return blocks + closing_mark(message, at, blocks)
 
 
 def system_blocks(message: Mapping[str, Json], at: str, intake: Intake) -> list[Block]:
     """A system or developer message: text, guarded text and cache points."""
-    blocks: list[Block] = []
-    for part, path in _parts(message["content"], f"{at}.content"):
-        blocks += _read(part, path, intake, _SYSTEM)
+    content = message["content"]
+    if isinstance(content, str) and not intake.guard_tag:
+        blocks = _text(content, intake)
+    else:
+        blocks = []
+        for part, path in _parts(content, f"{at}.content"):
+            blocks += _read(part, path, intake, _SYSTEM)
     return blocks + closing_mark(message, at, blocks)
 
 
@@ -88,8 +92,11 @@ def assistant_blocks(message: Mapping[str, Json], at: str, intake: Intake) -> li
     """The text of an assistant message: content, else its audio's transcript, and a refusal."""
     blocks: list[Block] = []
     content = message.get("content")
-    for part, path in () if content is None else _parts(content, f"{at}.content"):
-        blocks += _read(part, path, intake, _ASSISTANT)
+    if isinstance(content, str):
+        blocks = _text(content, intake)
+    elif content is not None:
+        for part, path in _parts(content, f"{at}.content"):
+            blocks += _read(part, path, intake, _ASSISTANT)
     audio = message.get("audio")
     if audio is not None and not blocks:
         transcript = audio.get("transcript") or ""

@@ -62,8 +62,9 @@ def unpack(data: str) -> tuple[str, list[Block]] | None:
 
 def has_reasoning(message: Mapping[str, Json]) -> bool:
     """Whether an assistant message brings reasoning along, in whichever form, be it of no use."""
-    if any(message.get(member) for member in _MEMBERS):
-        return True
+    for member in _MEMBERS:
+        if message.get(member):
+            return True
     content = message.get("content")
     return isinstance(content, list) and any(
         isinstance(part, Mapping) and part.get("type") in _PARTS for part in content

@@ -29,6 +29,8 @@ MAX_PARTS: Final = 10_000
 MAX_CALLS: Final = 1_000
 MAX_ID: Final = 4_096
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_PLAIN_ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
+_PLAIN_KEYS: Final = frozenset({"role", "content"})
 _NULL_CONTENT: Final = frozenset({"assistant", "tool", "function"})
 
 
@@ -40,8 +42,20 @@ def check_messages(body: Mapping[str, Json]) -> tuple[Mapping[str, Json], ...]:
     if not messages:
         raise bad_value("messages", "at least one message is required.")
     for index, message in enumerate(messages):
-        _check_message(message, f"messages[{index}]")
+        if not _is_plain(message):
+            _check_message(message, f"messages[{index}]")
     return tuple(messages)
+
+
+def _is_plain(message: Json) -> bool:
+    """Whether it is a role and a text and nothing else, as most are: then nothing can be wrong."""
+    return (
+        isinstance(message, dict)
+        and message.keys() == _PLAIN_KEYS
+        and isinstance(message["content"], str)
+        and isinstance(message["role"], str)
+        and message["role"] in _PLAIN_ROLES
+    )
 
 
 def _check_message(message: Json, at: str) -> None:
