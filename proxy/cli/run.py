@@ -67,10 +67,7 @@ def run(
     async def serve() -> None:
         if not source_is_certain and await _absent(house):
             raise stop(on_absent)
-        gc.collect()
-        gc.freeze()  # what is alive now lives for good; collections need not look at it
-        gc.set_threshold(_YOUNG)
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "work"))
+        _be_thrifty()
         async with _open(side), _joined(link, house, server):
             await server.serve(None if inherited is None else [inherited.listener])
 
@@ -86,6 +83,14 @@ def run(
                     "Choose another --port (0 picks a free one)."
                 ) from None
             raise
+
+
+def _be_thrifty() -> None:
+    """Just before it is served; in the running loop."""
+    gc.collect()
+    gc.freeze()  # what is alive now lives for good; collections need not look at it
+    gc.set_threshold(_YOUNG)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "work"))
 
 
 def _built(loaded: Loaded, aws: AwsConfig, mode: str, link: Link | None) -> House:
