@@ -164,6 +164,8 @@ async def _listen(ask: Ask, body: bytes, *, quiet: bool) -> Heard:
             thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
             if (text or thought) and not heard.first:
                 heard.first = monotonic() - began
+            if text and not quiet and any(heard.reasoning) and not any(heard.text):
+                _part()
             heard.text.append(text)
             heard.reasoning.append(thought)
             heard.finish = choice["finish_reason"] or heard.finish
@@ -178,6 +180,12 @@ def _print(text: str, thought: str) -> None:
         click.echo(click.style(thought, dim=True), err=True, nl=False)
     if text:
         click.echo(text, nl=False)
+
+
+def _part() -> None:
+    """On a terminal the answer begins on a line of its own, below what was thought."""
+    if sys.stderr.isatty():
+        click.echo("\n", err=True)
 
 
 async def _chunks(answer: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:

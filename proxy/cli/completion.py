@@ -28,8 +28,7 @@ def command(context: click.Context, shell: str) -> None:
     \b
     bash:  bedrock-openai-proxy completion bash >> ~/.bashrc
     zsh:   bedrock-openai-proxy completion zsh >> ~/.zshrc
-    fish:  bedrock-openai-proxy completion fish \\
-             > ~/.config/fish/completions/bedrock-openai-proxy.fish
+    fish:  bedrock-openai-proxy completion fish >> ~/.config/fish/config.fish
     """
     found = get_completion_class(shell)
     assert found is not None

@@ -2,11 +2,13 @@
 
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,21 @@ def test_a_running_proxy(proxy: Running, tail: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert done.stderr.startswith(NOVA)
+
+
+def test_on_a_terminal_the_answer_stands_below_what_was_thought() -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "proxy", "chat", "--demo", "--effort", "low", "hi"],
+        cwd=ROOT, env=BARE, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+    ):  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how Linux tells that nobody writes any more
+            while data := os.read(ours, 4096):
+                shown += data
+        os.close(ours)
+    assert re.search(rb"plainly\.(?:\x1b\[0m)?\r\n\r\nYou said", shown), shown
 
 
 def test_reasoning_is_counted_as_a_first_token() -> None:
