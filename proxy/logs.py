@@ -13,7 +13,8 @@ import re
 import sys
 import time
 import traceback
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Final, Literal, Protocol
 
 import orjson
 
@@ -30,19 +31,29 @@ _LONGEST: Final = 200
 """Characters of a name that a client sent."""
 
 
+class _Line(Protocol):
+    """A form of lines; ``at`` is unix time in seconds."""
+
+    def line(self, at: float, level: str, message: str, fields: Mapping[str, object]) -> str: ...
+
+
 class _JsonLine(logging.Formatter):
     """Every record as one JSON object; ``extra={"fields": {...}}`` becomes its members."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-        }
-        line |= getattr(record, "fields", {})
+        fields = getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1] is not None:
-            line["exception"] = _traced(record.exc_info[1])
+            fields = {**fields, "exception": _traced(record.exc_info[1])}
+        return self.line(record.created, record.levelname, record.getMessage(), fields)
+
+    def line(self, at: float, level: str, message: str, fields: Mapping[str, object]) -> str:
+        line: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
+            + f".{int(at % 1 * 1000):03d}Z",
+            "level": level.lower(),
+            "message": message,
+            **fields,
+        }
         try:
             text = orjson.dumps(line, default=str).decode()
         except TypeError:  # text that is no Unicode
@@ -55,17 +66,32 @@ class _JsonLine(logging.Formatter):
 class _TextLine(logging.Formatter):
     """The same for eyes: time, level, message, then the fields that say something."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        fields = getattr(record, "fields", {})
+    def line(self, at: float, level: str, message: str, fields: Mapping[str, object]) -> str:
         shown = " ".join(
             f"{key}={_text(value)}" for key, value in fields.items() if value not in ("", None, [])
         )
-        stamp = time.strftime("%H:%M:%S", time.localtime(record.created))
-        message = _plain(record.getMessage())
-        line = f"{stamp} {record.levelname.lower():7} {message} {shown}".rstrip()
+        stamp = time.strftime("%H:%M:%S", time.localtime(at))
+        return f"{stamp} {level.lower():7} {_plain(message)} {shown}".rstrip()
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", {})
+        line = self.line(record.created, record.levelname, record.getMessage(), fields)
         if record.exc_info and record.exc_info[1] is not None:
             return f"{line}\n{_traced(record.exc_info[1])}"
         return line
+
+
+class _Handler(logging.StreamHandler[Stderr]):
+    """Ours: what it is given as a record it can be given without one."""
+
+    def __init__(self, stream: Stderr, form: _JsonLine | _TextLine) -> None:
+        super().__init__(stream)
+        self.setFormatter(form)
+        self._form: _Line = form
+
+    def say(self, level: int, message: str, fields: Mapping[str, object]) -> None:
+        name = logging.getLevelName(level)
+        self.stream.write(self._form.line(time.time(), name, message, fields) + "\n")
 
 
 def configure(level: str, style: Literal["auto", "json", "text"] | str) -> Stderr:
@@ -80,14 +106,10 @@ def configure(level: str, style: Literal["auto", "json", "text"] | str) -> Stder
 
     def told(lost: int) -> str:
         words = "log lines were lost: stderr was not read"
-        extra = {"fields": {"lost": lost}}
-        record = logger.makeRecord(NAME, logging.WARNING, __file__, 0, words, (), None, extra=extra)
-        return formatter.format(record) + "\n"
+        return formatter.line(time.time(), "WARNING", words, {"lost": lost}) + "\n"
 
     stderr = Stderr(sys.stderr, told)
-    handler = logging.StreamHandler(stderr)
-    handler.setFormatter(formatter)
-    logging.getLogger().handlers = [handler]
+    logging.getLogger().handlers = [_Handler(stderr, formatter)]
     logging.getLogger().setLevel(logging.WARNING)
     for name in (NAME, "proxy"):
         logging.getLogger(name).setLevel(level.upper())
@@ -130,6 +152,10 @@ def request_line(record: Record, asked: str, called: str) -> None:
         "notes": list(record.notes),
         "retries": record.retries,
     }
+    handlers = logger.root.handlers
+    if len(handlers) == 1 and isinstance(handlers[0], _Handler) and not logger.handlers:
+        handlers[0].say(level, "request", fields)  # a record would cost more than its line
+        return
     # As ``logger.log`` does it, but for its search of the stack for who called.
     extra = {"fields": fields}
     logger.handle(logger.makeRecord(NAME, level, __file__, 0, "request", (), None, extra=extra))

@@ -66,6 +66,31 @@ def record(**changes: Any) -> Record:
 # ---- the line ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("style", ["json", "text"])
+@pytest.mark.parametrize("where", ["", logs.NAME])
+def test_who_else_listens_gets_a_record(
+    logged: Any, style: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the line is the same as without."""
+    monkeypatch.setattr("time.time", lambda: 1_790_000_000.25)
+    stream = logged("info", style)
+    logs.request_line(record(), "my-alias", MODEL)
+    heard: list[logging.LogRecord] = []
+    other = logging.Handler()
+    monkeypatch.setattr(other, "emit", heard.append)
+    logging.getLogger(where).addHandler(other)
+    logs.request_line(record(), "my-alias", MODEL)
+    logs.request_line(record(status=503), "my-alias", MODEL)
+    first, second, third = stream.getvalue().splitlines()
+    assert first == second
+    assert "warning" in third
+    assert [(one.getMessage(), one.levelname) for one in heard] == [
+        ("request", "INFO"),
+        ("request", "WARNING"),
+    ]
+    assert heard[0].fields["model"] == "my-alias"  # type: ignore[attr-defined]
+
+
 def test_a_request_is_one_json_line(logged: Any) -> None:
     stream = logged("info", "json")
     logs.request_line(record(), "my-alias", MODEL)
