@@ -12,8 +12,8 @@ Source: JSON Schema 2020-12, the subset that tools use.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -44,15 +44,19 @@ _FREE_TEXT = frozenset(
 )
 
 
+_SAID = re.compile(r"\b([A-Za-z_]\w*)\s?=\s?(?:[\"']([^\"'\n]*)[\"']|(-?[\w.]*\w))")
+
+
 @dataclass(frozen=True, slots=True)
 class Hints:
     """What the prompt offers: its text, its names (what is quoted before what is capitalised),
-    its numbers, and which name comes first."""
+    its numbers, which name comes first, and what it says outright (`city="Oslo"`, `a=40`)."""
 
     text: str = ""
     names: tuple[str, ...] = ()
     numbers: tuple[float, ...] = ()
     turn: int = 0
+    said: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, text: str, turn: int = 0) -> Hints:
@@ -61,7 +65,13 @@ class Hints:
         quoted = re.findall(r"(?<!\w)['\"“]([^'\"“”\n]{1,80})['\"”](?!\w)", text)
         names = [*quoted, *(w.group() for w in words if w.start() not in starts)]
         numbers = [float(n) for n in re.findall(r"(?<![\w.])-?\d{1,12}(?:\.\d+)?(?![\w.])", text)]
-        return cls(text, tuple(dict.fromkeys(names)), tuple(numbers), turn)
+        said = {name.lower(): quoted or bare for name, quoted, bare in _SAID.findall(text)}
+        unique = tuple(dict.fromkeys(names))
+        return cls(text, unique, tuple(numbers), turn, said)
+
+    def past_numbers(self, count: int) -> Hints:
+        """Without the first numbers, while there are others: "add 40 and 2" has two of them."""
+        return replace(self, numbers=self.numbers[count:] or self.numbers)
 
 
 def instance_of(schema: Any, hints: Hints) -> Any:
@@ -146,7 +156,13 @@ def _object(schema: Schema, root: Schema, hints: Hints, name: str, depth: int) -
         wanted = list(properties)
     if depth >= _DEEPEST:
         wanted = []
-    filled = {p: _make(properties.get(p, {}), root, hints, p, depth + 1) for p in required + wanted}
+    filled = {}
+    numeric = 0
+    for member in required + wanted:
+        one = properties.get(member, {})
+        left = hints.past_numbers(numeric)
+        filled[member] = _make(one, root, left, member, depth + 1)
+        numeric += isinstance(one, dict) and one.get("type") in ("integer", "number")
     extra = schema.get("additionalProperties")
     if not properties and not required and isinstance(extra, dict):
         filled["example"] = _make(extra, root, hints, "example", depth + 1)
@@ -164,7 +180,7 @@ def _array(schema: Schema, root: Schema, hints: Hints, name: str, depth: int) ->
         _make(
             schema.get("items", {}),
             root,
-            Hints(hints.text, hints.names, hints.numbers, turn),
+            replace(hints, turn=turn),
             name,
             depth + 1,
         )
@@ -190,6 +206,8 @@ def _string(schema: Schema, root: Schema, hints: Hints, name: str, depth: int) -
 
 
 def _worded(hints: Hints, name: str) -> str:
+    if name.lower() in hints.said:
+        return hints.said[name.lower()]
     if name.lower() in _FREE_TEXT and hints.text:
         return hints.text.strip()[:120]
     if hints.names:
@@ -206,7 +224,9 @@ def _fits(pattern: str, text: str) -> bool:
 
 def _number(schema: Schema, root: Schema, hints: Hints, name: str, depth: int) -> float:
     low, high = _bounds(schema)
-    said = next((n for n in hints.numbers if low <= n <= high), None)
+    outright = re.fullmatch(r"-?\d{1,12}(?:\.\d+)?", hints.said.get(name.lower(), ""))
+    offered = (float(outright.group()), *hints.numbers) if outright else hints.numbers
+    said = next((n for n in offered if low <= n <= high), None)
     value = said if said is not None else min(max(1.0, low), high)
     step = schema.get("multipleOf")
     if step:
@@ -218,7 +238,7 @@ def _number(schema: Schema, root: Schema, hints: Hints, name: str, depth: int) -
 def _integer(schema: Schema, root: Schema, hints: Hints, name: str, depth: int) -> int:
     low, high = _bounds(schema)
     whole = tuple(n for n in hints.numbers if n == int(n) and low <= n <= high)
-    value = _number(schema, root, Hints(numbers=whole), name, depth)
+    value = _number(schema, root, replace(hints, numbers=whole), name, depth)
     return int(-(-value // 1)) if value == low else int(value)
 
 

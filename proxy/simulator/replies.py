@@ -29,8 +29,12 @@ _WORDS = tuple(
 _SAY = re.compile(
     r"\b(?:say|repeat|echo|reply with|respond with|answer with|output)\b"
     r"(?:\s+(?:exactly|only|just|the (?:single )?words?|the text|back))*\s*:?\s*"
-    r"(?:[\"'“`](?P<quoted>[^\"”`]+?)[\"'”`]|(?P<bare>[\w-]+))",
+    r"(?:[\"'“`](?P<quoted>[^\"”`]+?)[\"'”`]|(?P<bare>(?!(?:the|an?|your|my|one|what)\b)[\w-]+))",
     re.IGNORECASE,
+)
+_SAY_ALWAYS = re.compile(
+    r"\b(?i:say|reply with|respond with|answer with|output) (?:exactly|only):? "
+    r"(?:[\"'“`](?P<quoted>[^\"”`]+?)[\"'”`]|(?P<bare>[A-Z0-9_-]+)\b)"
 )
 _COUNT = re.compile(r"\bcount (?:from (-?\d{1,6}) )?(?:up )?to (-?\d{1,6})\b", re.IGNORECASE)
 _SPELLED = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -39,6 +43,7 @@ _GREETING = ("Hello", "there", "from", "simulated", "Bedrock")
 _SUM = re.compile(r"(-?\d{1,9})\s*([-+*x\u00d7/])\s*(-?\d{1,9})")
 _NAME = re.compile(r"\bmy name is ([A-Za-zÀ-ÿ]+)", re.IGNORECASE)
 _ASKS_NAME = re.compile(r"\b(?:what(?:'s| is) my name|who am i)\b", re.IGNORECASE)
+_ASKS_BACK = re.compile(r"\bwhat(?:'s| is| was) (?:the|my) (\w+(?: \w+){0,2})\?", re.IGNORECASE)
 _JSON = re.compile(r"\bjson\b", re.IGNORECASE)
 _KEYS = re.compile(
     r"(?P<listed>(?:[\"'`]\w+[\"'`](?:,? and |, )?)+) (?:keys?|fields?|members?)\b", re.IGNORECASE
@@ -151,7 +156,7 @@ def _by_count(call: Call, reading: Reading) -> str | None:
 
 
 def _by_wording(call: Call, reading: Reading) -> str | None:
-    wanted = _SAY.search(reading.asked)
+    wanted = _SAY.search(reading.asked) or _SAY_ALWAYS.search(reading.system)
     return None if wanted is None else (wanted.group("quoted") or wanted.group("bare"))
 
 
@@ -173,6 +178,19 @@ def _by_name(call: Call, reading: Reading) -> str | None:
         if message["role"] == "user" and found:
             return f"Your name is {found.group(1)}."
     return "You have not told me your name."
+
+
+def _by_memory(call: Call, reading: Reading) -> str | None:
+    """`code=999`, "my favourite colour is blue": what an earlier turn called a thing."""
+    wanted = _ASKS_BACK.search(reading.asked)
+    if wanted is None:
+        return None
+    told = re.compile(rf"\b{re.escape(wanted.group(1))}\s*(?:=|:|\bis\b)\s*([\w-]+)", re.I)
+    for message in reversed(call.messages[:-1]):
+        found = told.search(text_of(message["content"]))
+        if message["role"] == "user" and found:
+            return found.group(1)
+    return None
 
 
 def _by_unicode(call: Call, reading: Reading) -> str | None:
@@ -204,8 +222,9 @@ _RULES: tuple[Callable[[Call, Reading], str | None], ...] = (
     _by_prompted_json,
     _by_length,
     _by_count,
-    _by_wording,
     _by_name,
+    _by_memory,
+    _by_wording,
     _by_sum,
     _by_unicode,
 )

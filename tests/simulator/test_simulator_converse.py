@@ -300,6 +300,37 @@ def test_names_in_humps_and_in_quotes_are_understood(ask: Ask) -> None:
     assert [use["input"] for use in uses] == [{"who": "你好啊集团"}]
 
 
+def test_arguments_are_what_was_said_outright(ask: Ask) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "a": {"type": "integer"},
+            "b": {"type": "integer"},
+            "unit": {"type": "string"},
+        },
+        "required": ["a", "b", "unit"],
+    }
+    tools = {"tools": [{"toolSpec": {"name": "add", "inputSchema": {"json": schema}}}]}
+    for asked in ('Call add with b=2, a=40 and unit="cm"', "Call add for 40 and 2 in 'cm'"):
+        content = ask(asked, toolConfig=tools)["output"]["message"]["content"]
+        (use,) = [block["toolUse"] for block in content if "toolUse" in block]
+        assert use["input"] == {"a": 40, "b": 2, "unit": "cm"}
+
+
+def test_a_system_prompt_can_give_the_words(ask: Ask) -> None:
+    system = [{"text": "Reply with exactly HELLO and nothing else."}]
+    assert text_of(ask("go", system=system)) == "HELLO"
+
+
+def test_remembers_what_was_told(runtime: Any) -> None:
+    told = [
+        user("Remember: code=999. Reply OK"),
+        {"role": "assistant", "content": [{"text": "OK"}]},
+    ]
+    asked = user("What is the code? Reply with just the number.")
+    assert text_of(runtime.converse(modelId=NOVA, messages=[*told, asked])) == "999"
+
+
 def test_json_has_the_keys_that_were_named(ask: Ask) -> None:
     asked = "Tell a joke. Return a JSON object with 'setup' and 'punchline' keys."
     assert json.loads(text_of(ask(asked))).keys() == {"setup", "punchline"}
