@@ -45,8 +45,16 @@ _NAME = re.compile(r"\bmy name is ([A-Za-zÀ-ÿ]+)", re.IGNORECASE)
 _ASKS_NAME = re.compile(r"\b(?:what(?:'s| is) my name|who am i)\b", re.IGNORECASE)
 _ASKS_BACK = re.compile(r"\bwhat(?:'s| is| was) (?:the|my) (\w+(?: \w+){0,2})\?", re.IGNORECASE)
 _JSON = re.compile(r"\bjson\b", re.IGNORECASE)
+_KEY, _AND = r"[\"'`]?\w+[\"'`]?", r"(?:, (?:and|then) |,? and |, )"
 _KEYS = re.compile(
-    r"(?P<listed>(?:[\"'`]\w+[\"'`](?:,? and |, )?)+) (?:keys?|fields?|members?)\b", re.IGNORECASE
+    rf"(?P<before>[\"'`]\w+[\"'`](?:{_AND}[\"'`]\w+[\"'`])*) (?:keys?|fields?|members?)\b"
+    rf"|\b(?:keys|fields|members):? (?P<after>{_KEY}(?:{_AND}{_KEY})+)",
+    re.IGNORECASE,
+)
+_COUNTED = frozenset({"age", "count", "number", "score", "total", "value"})
+_ONLY_NUMBER = re.compile(r"\b(?:just|only) the (?:number|result)\b", re.IGNORECASE)
+_LOUD = re.compile(
+    r"\b(?:answer|reply|respond|write) (?:only )?in (?:all )?(?:uppercase|capital)", re.I
 )
 _UNICODE = "Grüße, мир, 世界, עולם: 🌍👩‍🚀 naïve café ½ ﷽ \U0001f9ee"
 _LONGEST_COUNT = 100_000
@@ -59,12 +67,14 @@ def reply(call: Call, reading: Reading) -> str:
     if call.output_schema is not None:
         return _json_text(call.output_schema, reading)
     if reading.results:
-        return _after_results(reading)
+        return _after_results(call, reading)
     for rule in _RULES:
         said = rule(call, reading)
         if said is not None:
-            return said
-    return _echo(call, reading)
+            break
+    else:
+        said = _echo(call, reading)
+    return said.upper() if _LOUD.search(reading.system) else said
 
 
 def before_calls(names: list[str]) -> str:
@@ -84,7 +94,10 @@ def thoughts(reading: Reading, step: int) -> str:
     )
 
 
-def _after_results(reading: Reading) -> str:
+def _after_results(call: Call, reading: Reading) -> str:
+    numbers = re.findall(r"-?\d+(?:\.\d+)?", reading.results[-1][1])
+    if numbers and _ONLY_NUMBER.search(text_of(call.messages[-1]["content"])):
+        return str(numbers[-1])
     parts = []
     for name, text, failed in reading.results:
         verb = "failed with" if failed else "returned"
@@ -107,9 +120,14 @@ def _by_prompted_json(call: Call, reading: Reading) -> str | None:
     if schema is not None:
         return _json_text(schema, reading)
     if named := _KEYS.search(source) or _KEYS.search(reading.asked):
-        keys = re.findall(r"\w+", named["listed"].replace(" and ", " "))
-        return orjson.dumps({key: f"example {key}" for key in keys}).decode()
+        return _json_text(_schema_of_keys(named["before"] or named["after"]), reading)
     return orjson.dumps({"answer": reading.asked[:200], "ok": True}).decode()
+
+
+def _schema_of_keys(listed: str) -> dict[str, object]:
+    keys = [key for key in re.findall(r"\w+", listed) if key not in ("and", "then")]
+    kinds = {key: {"type": "integer" if key in _COUNTED else "string"} for key in keys}
+    return {"type": "object", "properties": kinds, "required": keys}
 
 
 def _embedded_schema(text: str) -> dict[str, object] | None:

@@ -331,9 +331,37 @@ def test_remembers_what_was_told(runtime: Any) -> None:
     assert text_of(runtime.converse(modelId=NOVA, messages=[*told, asked])) == "999"
 
 
-def test_json_has_the_keys_that_were_named(ask: Ask) -> None:
-    asked = "Tell a joke. Return a JSON object with 'setup' and 'punchline' keys."
-    assert json.loads(text_of(ask(asked))).keys() == {"setup", "punchline"}
+@pytest.mark.parametrize(
+    ("asked", "keys"),
+    [
+        ("Tell a joke. Return a JSON object with 'setup' and 'punchline' keys.", "setup punchline"),
+        ("Return JSON only with fields name and age for: Budi is 20 years old.", "name age"),
+        ("Answer with a JSON object of the fields `answer`, then `score`.", "answer score"),
+    ],
+)  # fmt: skip
+def test_json_has_the_keys_that_were_named(ask: Ask, asked: str, keys: str) -> None:
+    assert list(json.loads(text_of(ask(asked)))) == keys.split()
+
+
+def test_a_system_prompt_can_ask_for_capitals(ask: Ask) -> None:
+    said = text_of(ask("Hi there", system=[{"text": "Always answer in uppercase."}]))
+    assert said.startswith("YOU SAID: HI THERE")
+
+
+def test_a_result_is_told_as_a_number_on_request(runtime: Any) -> None:
+    use = {"toolUseId": "t1", "name": "get_weather", "input": {"city": "Oslo"}}
+    result = {"toolResult": {"toolUseId": "t1", "content": [{"text": '{"result": 42}'}]}}
+    after = runtime.converse(
+        modelId=NOVA,
+        toolConfig=WEATHER,
+        messages=[
+            user("Weather in Oslo?"),
+            {"role": "assistant", "content": [{"toolUse": use}]},
+            user(result, "Reply with just the number."),
+        ],
+    )
+    assert text_of(after).endswith("42")
+    assert "found" not in text_of(after)
 
 
 def test_nova_stumbles_over_hyphens(ask: Ask) -> None:
