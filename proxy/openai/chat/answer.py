@@ -203,9 +203,11 @@ class Answer(ABC):
             self._pass(self._prose.feed(text))
 
     def _reasoning_delta(self, index: int, delta: Mapping[str, Json]) -> None:
+        if index != self.thoughts.open:
+            self.thoughts.begin(index, self._length + self._prose.held, len(self.call_ids))
         for member, value in delta.items():
             if value:
-                self.thoughts.add(index, member, value)
+                self.thoughts.add(member, value)
         text = delta.get("text")
         if not text:
             return
@@ -331,7 +333,7 @@ class Answer(ABC):
         if self.thoughts.blocks and self._prose.stopped is None:
             plan, legacy = self.plan, self.plan.legacy_functions
             owner = self.call_ids[0] if self.call_ids and not legacy else self.completion_id
-            packed = pack(self.thoughts.blocks, plan.family)
+            packed = pack(self.thoughts.blocks, plan.family, self.thoughts.places, self._length)
             self.keepsake = None if legacy else self.thoughts.keepsake(packed)
             if plan.reasoning_as == "thinking_blocks" and not plan.hide_reasoning:
                 for block in self.thoughts.plainly():

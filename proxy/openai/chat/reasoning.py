@@ -20,10 +20,10 @@ from proxy.catalog.model import ReasoningStyle, Traits
 from proxy.converse.types import Json
 from proxy.frozen import frozen
 from proxy.openai.chat.notes import Notes
-from proxy.openai.chat.reasoning_replay import pack, replay_blocks, unpack
+from proxy.openai.chat.reasoning_replay import pack, replay, unpack
 from proxy.openai.chat.request_shape import ChatRequest, ReasoningAsk
 
-__all__ = ["ReasoningTranslation", "apply_reasoning", "pack", "replay_blocks", "unpack"]
+__all__ = ["ReasoningTranslation", "apply_reasoning", "pack", "replay", "unpack"]
 
 MIN_BUDGET: Final = 1_024
 _ANSWER_ROOM: Final = 4_096
@@ -139,7 +139,8 @@ def apply_reasoning(
     )
     own = request.native.get("additionalModelRequestFields")
     if isinstance(own, Mapping) and _OWN_WORDS & own.keys():
-        return replace(base, on=True)  # the caller speaks the model's own words: leave them alone
+        # The caller speaks the model's own words: leave them alone.
+        return replace(base, on=own.get("thinking") != {"type": "disabled"})
     wish = request.reasoning
     if wish.effort is None and wish.budget is None and not wish.thinking:
         return base
@@ -168,6 +169,8 @@ def _budget(ask: _Ask) -> ReasoningTranslation:
     if _unsigned_loop(ask.request.messages, ask.traits):
         ask.dropped("The reasoning of the current tool calls was not sent back.")
         return plain
+    if _mode(ask) not in (None, "enabled"):
+        ask.notes.add("thinking:emulated", "thinking.type", "This model thinks within a budget.")
     budget, max_tokens = _room(ask)
     if budget >= (max_tokens or budget + 1):
         ask.dropped("The token limit leaves no room for thinking.")
@@ -191,18 +194,20 @@ def _budget(ask: _Ask) -> ReasoningTranslation:
 
 def _adaptive(ask: _Ask) -> ReasoningTranslation:
     always = ask.traits.reasoning == "always"
-    thinking = ask.wish.thinking or {}
+    asked = _mode(ask)
     if ask.off and not always:
         return ReasoningTranslation({"thinking": {"type": "disabled"}}, None, ask.max_tokens)
     if ask.barred and not always:
         ask.dropped(ask.barred)
         return ReasoningTranslation({"thinking": {"type": "disabled"}}, None, ask.max_tokens)
-    if ask.traits.budget_too and (thinking.get("type") == "enabled" or _only_budget(ask.wish)):
+    if ask.traits.budget_too and (asked == "enabled" or _only_budget(ask.wish)):
         return _budget(ask)
     effort = ask.effort()
     mode: dict[str, Json] = {"type": "adaptive"}
-    if (thinking.get("type") == "between_tools" and always) or thinking.get("type") == "adaptive":
-        mode = dict(thinking)
+    if asked == "adaptive" or (asked == "between_tools" and always):
+        mode = dict(ask.wish.thinking or {})
+    elif asked == "between_tools":
+        ask.notes.add("thinking:emulated", "thinking.type", "It thinks as it likes here.")
     if mode["type"] == "adaptive":
         hidden = ask.wish.exclude or ask.off
         mode.setdefault("display", "omitted" if hidden else "summarized")
@@ -333,6 +338,11 @@ def _effort_beside_schema(ask: _Ask, fields: dict[str, Json]) -> dict[str, Json]
     return {"effort": fields["output_config"]["effort"]}
 
 
+def _mode(ask: _Ask) -> Json:
+    """The type of the caller's own thinking object."""
+    return (ask.wish.thinking or {}).get("type")
+
+
 def _only_budget(wish: ReasoningAsk) -> bool:
     return wish.budget is not None and wish.effort in (None, "none")
 
@@ -364,6 +374,6 @@ def _unsigned_loop(messages: Sequence[Mapping[str, Json]], traits: Traits) -> bo
         if message.get("role") == "assistant":
             if not (message.get("tool_calls") or message.get("function_call")):
                 return False
-            if not replay_blocks(message, traits, "messages"):
+            if not replay(message, traits).blocks:
                 return True
     return False

@@ -1,6 +1,6 @@
 """Reasoning that clients send back, as the Converse blocks it once was; and the pack it travels in.
 
-Models that sign their reasoning want it back unchanged, in order, in front of the tool calls it led
+Models that sign their reasoning want it back unchanged, where it was, before the tool calls it led
 to. A client may return it in our own ``reasoning_details`` entry (one opaque string for all blocks
 of a turn, the one form that every client observed returns intact), as OpenRouter's
 ``reasoning.text``, as LiteLLM's ``thinking_blocks`` or as Anthropic's content parts. What is not
@@ -14,15 +14,15 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Final
 
 import orjson
 
 from proxy.catalog.model import Traits
 from proxy.converse.types import Json
-
-Block = dict[str, Json]
+from proxy.openai.chat.replay_order import Block, Place, Replay
 
 _MAGIC: Final = b"bop1"
 """Names the format and its version: four bytes, a digest of eight, then compact JSON."""
@@ -31,18 +31,25 @@ _MEMBERS: Final = (
     "reasoning_content", "reasoning", "reasoning_text", "reasoning_details", "thinking_blocks"
 )  # fmt: skip
 _PARTS: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
+_NOTHING: Final = Replay()
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
-def pack(blocks: list[Block], family: str) -> str:
-    """A turn's ``reasoningContent`` blocks as one string of letters, digits, ``-`` and ``_``."""
-    payload = orjson.dumps({"f": family, "b": blocks})
+def pack(
+    blocks: Sequence[Block], family: str, places: Sequence[Place] = (), length: int = 0
+) -> str:
+    """A turn's ``reasoningContent`` blocks as one string of letters, digits, ``-`` and ``_``;
+    ``places`` and ``length`` as ``Replay`` has them."""
+    value: dict[str, Json] = {"f": family, "b": blocks}
+    if any(map(any, places)):
+        value |= {"p": [[*place] for place in places], "n": length}
+    payload = orjson.dumps(value)
     return base64.urlsafe_b64encode(_MAGIC + _digest(payload) + payload).decode().rstrip("=")
 
 
-def unpack(data: str) -> tuple[str, list[Block]] | None:
-    """(family, blocks) of a packed string; ``None`` for anything else, altered or foreign."""
+def unpack(data: str) -> tuple[str, Replay] | None:
+    """(family, reasoning) of a packed string; ``None`` for anything else, altered or foreign."""
     if not _URL_SAFE.fullmatch(data):
         return None
     try:
@@ -71,43 +78,62 @@ def has_reasoning(message: Mapping[str, Json]) -> bool:
     )
 
 
-def replay_blocks(message: Mapping[str, Json], traits: Traits, path: str) -> list[Block]:
-    """The reasoning blocks of an assistant message that this family may be sent, in order.
+def replay(message: Mapping[str, Json], traits: Traits) -> Replay:
+    """The reasoning of an assistant message that this family may be sent, in order.
 
-    The first form that yields any is taken; the others say the same again. ``path`` is the
-    message's and is kept for a caller that wants to tell where blocks were lost.
+    The first form that yields any is taken; the others say the same again.
     """
     if not traits.replays:
-        return []
+        return _NOTHING
     details = message.get("reasoning_details")
     if isinstance(details, list):
-        packed = [block for entry in details for block in _from_pack(entry, traits)]
+        packed = [one for entry in details if (one := _from_pack(entry, traits)).blocks]
         if packed:
-            return packed
+            return packed[0] if len(packed) == 1 else _in_front(one.blocks for one in packed)
     if not traits.signed_reasoning:
-        return []
-    for key, read in (
-        ("reasoning_details", _from_detail),
-        ("thinking_blocks", _from_thinking),
-        ("content", _from_thinking),
-    ):
+        return _NOTHING
+    for key, read in (("reasoning_details", _from_detail), ("thinking_blocks", _from_thinking)):
         entries = message.get(key)
-        if not isinstance(entries, list):
-            continue
-        blocks = [block for entry in entries if isinstance(entry, Mapping) for block in read(entry)]
-        if blocks:
-            return blocks
-    return []
+        if isinstance(entries, list):
+            found = _in_front(read(entry) for entry in entries if isinstance(entry, Mapping))
+            if found.blocks:
+                return found
+    content = message.get("content")
+    return _among_parts(content) if isinstance(content, list) else _NOTHING
 
 
-def _opened(value: Json) -> tuple[str, list[Block]] | None:
+def _in_front(found: Iterable[Iterable[Block]]) -> Replay:
+    return Replay([block for blocks in found for block in blocks])
+
+
+def _among_parts(parts: Sequence[Json]) -> Replay:
+    """Anthropic's content: thinking stands among the text where it was."""
+    blocks: list[Block] = []
+    places: list[Place] = []
+    length = 0
+    for part in parts:
+        if isinstance(part, Mapping):
+            text = part.get("text")
+            length += len(text) if isinstance(text, str) else 0
+            blocks += _from_thinking(part)
+            places += [Place(length, 0)] * (len(blocks) - len(places))
+    return Replay(blocks, places, length)
+
+
+def _opened(value: Json) -> tuple[str, Replay] | None:
     if not isinstance(value, dict):
         return None
     family, blocks = value.get("f"), value.get("b")
     if not isinstance(family, str) or not isinstance(blocks, list):
         return None
-    legal = [block for block in blocks if isinstance(block, dict) and _is_reasoning(block)]
-    return (family, legal) if len(legal) == len(blocks) else None
+    if not all(isinstance(block, dict) and _is_reasoning(block) for block in blocks):
+        return None
+    places, length = value.get("p"), value.get("n")
+    if not isinstance(places, list) or len(places) != len(blocks) or type(length) is not int:
+        return family, Replay(blocks)
+    if not all(isinstance(place, list) and [*map(type, place)] == [int, int] for place in places):
+        return None
+    return family, Replay(blocks, [Place(*place) for place in places], length)
 
 
 def _is_reasoning(block: Block) -> bool:
@@ -126,17 +152,22 @@ def _is_blob(value: Json) -> bool:
     return isinstance(value, str) and value != "" and _BASE64.fullmatch(value) is not None
 
 
-def _from_pack(entry: Json, traits: Traits) -> Iterator[Block]:
+def _from_pack(entry: Json, traits: Traits) -> Replay:
     if not isinstance(entry, Mapping) or entry.get("type") != "reasoning.encrypted":
-        return
+        return _NOTHING
     data = entry.get("data")
     opened = unpack(data) if isinstance(data, str) else None
     if opened is None or opened[0] != traits.family:
-        return
-    for block in opened[1]:
-        said = block["reasoningContent"].get("reasoningText")
-        if said is None or (traits.signed_reasoning and said.get("signature")):
-            yield block
+        return _NOTHING
+    _, told = opened
+    kept = [_may_go(block, traits) for block in told.blocks]
+    places = compress(told.places, kept) if told.places else ()
+    return Replay([*compress(told.blocks, kept)], [*places], told.length)
+
+
+def _may_go(block: Block, traits: Traits) -> bool:
+    said = block["reasoningContent"].get("reasoningText")
+    return said is None or (traits.signed_reasoning and bool(said.get("signature")))
 
 
 def _from_detail(entry: Mapping[str, Json]) -> Iterator[Block]:

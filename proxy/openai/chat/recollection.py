@@ -22,7 +22,7 @@ import orjson
 from proxy.catalog.model import Model, Traits
 from proxy.converse.types import Json
 from proxy.dialect import Keepsake
-from proxy.openai.chat.reasoning_replay import replay_blocks
+from proxy.openai.chat.reasoning_replay import replay
 from proxy.openai.chat.request_shape import ChatRequest
 
 _KEPT_OF_AN_ID: Final = 40
@@ -80,7 +80,7 @@ def _bare_turns(
 ) -> Iterator[tuple[int, Sequence[Called]]]:
     for index, message in enumerate(messages):
         calls = message.get("tool_calls") if message["role"] == "assistant" else None
-        if calls and not replay_blocks(message, traits, f"messages[{index}]"):
+        if calls and not replay(message, traits).blocks:
             yield index, [_called(call) for call in calls]
 
 

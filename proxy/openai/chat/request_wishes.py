@@ -61,8 +61,10 @@ def read_reasoning(body: Mapping[str, Json]) -> ReasoningAsk:
         budget, path = (own if own is not None else budget), "thinking"
     elif off is not None:
         effort, path = off, "thinking"
-    wider = read_integer(body, "thinking_budget", 1)
-    if wider is not None and budget is None:
+    wider = read_integer(body, "thinking_budget", 0)
+    if wider == 0:  # Gemini's way to say no
+        effort, path = (effort, path) if effort or budget else ("none", "thinking_budget")
+    elif wider is not None and budget is None:
         budget, path = wider, path if effort else "thinking_budget"
     hidden = bool(read_boolean(nested, "exclude", "reasoning"))
     shown = read_boolean(body, "include_reasoning")

@@ -1,8 +1,8 @@
 """The reasoning blocks of one answer, kept for replay.
 
-A model that signs its reasoning wants the blocks of a tool turn back unchanged and in order; what
-carries no signature can never be sent again and is not kept. Blobs and signatures are opaque and
-pass untouched (a redacted block decodes to text that is base64 itself: recorded).
+A model that signs its reasoning wants the blocks of a tool turn back unchanged, in order and where
+they stood; what carries no signature can never be sent again and is not kept. Blobs and signatures
+are opaque and pass untouched (a redacted block decodes to text that is base64 itself: recorded).
 """
 
 from collections.abc import Iterator
@@ -11,23 +11,28 @@ from proxy.converse.types import Json
 from proxy.dialect import Keepsake
 from proxy.openai.chat.blobs import join_blobs
 from proxy.openai.chat.recollection import Called, keepsake
+from proxy.openai.chat.replay_order import Place
 
 
 class Thoughts:
     """``open`` is the index of the block that is being written, ``blocks`` the finished ones as
-    Converse content blocks."""
+    Converse content blocks, ``places`` what came before each of them."""
 
     def __init__(self) -> None:
         self.open: int | None = None
         self.blocks: list[dict[str, Json]] = []
+        self.places: list[Place] = []
+        self._place = Place(0, 0)
         self._calls: list[tuple[str, str, list[str]]] = []
         self._parts: dict[str, list[str]] = {"text": [], "signature": [], "redactedContent": []}
 
-    def add(self, index: int, member: str, value: str) -> None:
+    def begin(self, index: int, text: int, calls: int) -> None:
+        """A block, behind so many characters of text and so many calls."""
+        self.close()
+        self.open, self._place = index, Place(text, calls)
+
+    def add(self, member: str, value: str) -> None:
         """One member of a ``reasoningContent`` delta. ``KeyError``: no such member is known."""
-        if index != self.open:
-            self.close()
-            self.open = index
         self._parts[member].append(value)
 
     def close(self) -> None:
@@ -40,6 +45,7 @@ class Thoughts:
             self.blocks.append({"reasoningContent": {"reasoningText": signed}})
         if redacted:
             self.blocks.append({"reasoningContent": {"redactedContent": join_blobs(redacted)}})
+        self.places += [self._place] * (len(self.blocks) - len(self.places))
         for part in self._parts.values():
             part.clear()
         self.open = None

@@ -30,7 +30,8 @@ from proxy.openai.chat.parts import (
     system_blocks,
     user_blocks,
 )
-from proxy.openai.chat.reasoning_replay import has_reasoning, replay_blocks
+from proxy.openai.chat.reasoning_replay import has_reasoning, replay
+from proxy.openai.chat.replay_order import Replay
 from proxy.openai.chat.tools import ToolNames
 
 __all__ = ["Frame", "History", "Turns", "build_turns", "read_history"]
@@ -183,10 +184,10 @@ class _Walk:
         if not said:
             self._notes.tell("assistant_message:dropped")
             return
-        blocks = [] if self._frame.flat and calls else replay_blocks(message, self._traits, at)
-        if not blocks and has_reasoning(message):
+        told = Replay() if self._frame.flat and calls else replay(message, self._traits)
+        if not told.blocks and has_reasoning(message):
             self._notes.tell(_REASONING_LOST)
-        blocks += said
+        blocks = told.among(said)
         self._release()
         if not self.turns.messages and not self._traits.leading_assistant:
             self._notes.add(

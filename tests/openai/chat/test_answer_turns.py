@@ -14,6 +14,7 @@ from proxy.errors import ProxyError
 from proxy.openai.chat.from_converse import ChatCollector, ChatEncoder, end, render
 from proxy.openai.chat.plan import Plan
 from proxy.openai.chat.reasoning_replay import unpack
+from proxy.openai.chat.replay_order import Replay
 from proxy.openai.errors import error_event
 from tests.openai.chat.captured import STAMP, Sdk, chunks, plain
 
@@ -207,13 +208,12 @@ def test_the_packed_reasoning_is_what_bedrock_sent() -> None:
     collector.add([Event("contentBlockDelta", redacted), call("f", 2), STOP])
     (entry,) = collector.choice()["message"]["reasoning_details"]
     assert entry["id"] == "t2"
-    assert unpack(entry["data"]) == (
-        "claude",
-        [
-            {"reasoningContent": {"reasoningText": {"text": "Think.", "signature": "c2ln"}}},
-            {"reasoningContent": {"redactedContent": "QQ=="}},
-        ],
-    )
+    family, told = unpack(entry["data"]) or ("", Replay())
+    assert family == "claude"
+    assert told.blocks == [
+        {"reasoningContent": {"reasoningText": {"text": "Think.", "signature": "c2ln"}}},
+        {"reasoningContent": {"redactedContent": "QQ=="}},
+    ]
 
 
 def test_the_sdk_raises_on_an_error_in_the_stream() -> None:

@@ -398,6 +398,22 @@ def test_the_models_own_words_are_left_alone(own: dict[str, Any]) -> None:
     assert noted == ()
 
 
+def test_the_models_own_word_for_off_is_no_thinking() -> None:
+    """So a prefill may stand."""
+    own = {"additionalModelRequestFields": {"thinking": {"type": "disabled"}}}
+    assert not applied(ask("high", native=own), SONNET_46)[0].on
+
+
+@pytest.mark.parametrize(
+    ("traits", "mode"),
+    [(SONNET_4, "adaptive"), (SONNET_4, "between_tools"), (SONNET_46, "between_tools")],
+)
+def test_a_way_of_thinking_that_a_model_lacks_is_told(traits: Traits, mode: str) -> None:
+    told, noted = applied(ask(wish={"thinking": {"type": mode}, "path": "thinking"}), traits)
+    assert told.fields["thinking"]["type"] in ("enabled", "adaptive")
+    assert noted == ("thinking:emulated",)
+
+
 def test_strict_mode_refuses_what_would_be_dropped() -> None:
     for request, traits, param in (
         (ask("high"), NOVA, "reasoning_effort"),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from proxy.catalog.families import foundation_of, traits_for
 from proxy.catalog.model import Traits
-from proxy.openai.chat.reasoning_replay import pack, replay_blocks, unpack
+from proxy.openai.chat.reasoning_replay import pack, replay, unpack
+from proxy.openai.chat.replay_order import Place, Replay
 
 CLAUDE = traits_for("anthropic.claude-sonnet-4-6")
 GPT = traits_for("openai.gpt-6-sol")
@@ -37,7 +38,7 @@ def entry(blocks: list[dict[str, Any]], family: str = "claude") -> dict[str, Any
 
 
 def replayed(message: dict[str, Any], traits: Traits = CLAUDE) -> list[dict[str, Any]]:
-    return replay_blocks({"role": "assistant", **message}, traits, "messages[1]")
+    return [*replay({"role": "assistant", **message}, traits).blocks]
 
 
 # The pack
@@ -56,8 +57,17 @@ def test_what_is_packed_is_unpacked(blocks: list[dict[str, Any]], family: str) -
     data = pack(blocks, family)
     assert data.isascii()
     assert data.replace("-", "").replace("_", "").isalnum()
-    assert unpack(data) == (family, blocks)
+    assert unpack(data) == (family, Replay(blocks))
     assert pack(blocks, family) == data
+
+
+@given(blocks_.filter(bool), st.data())
+def test_places_are_packed_too(blocks: list[dict[str, Any]], data: st.DataObject) -> None:
+    numbers = st.integers(0, 9)
+    places = [Place(data.draw(numbers), data.draw(numbers)) for _ in blocks]
+    opened = unpack(pack(blocks, "claude", places, 9))
+    told = Replay(blocks, places, 9) if any(map(any, places)) else Replay(blocks)
+    assert opened == ("claude", told)
 
 
 @given(blocks_, st.data())
@@ -93,6 +103,8 @@ def test_foreign_data_is_no_pack(data: str) -> None:
         b'{"f":"claude","b":[{"reasoningContent":{"reasoningText":{"signature":"c2ln"}}}]}',
         b'{"f":"claude","b":[{"reasoningContent":{"reasoningText":{"text":"a","x":"b"}}}]}',
         b'{"f":"claude","b":[{"reasoningContent":{},"text":"x"}]}',
+        b'{"f":"claude","b":[{"reasoningContent":{"redactedContent":"QQ=="}}],"p":[1],"n":1}',
+        b'{"f":"claude","b":[{"reasoningContent":{"redactedContent":"QQ=="}}],"p":[["",1]],"n":1}',
         b"nonsense",
     ],
 )
@@ -109,7 +121,7 @@ def test_the_format_holds_across_releases() -> None:
     """Clients keep packs in their histories."""
     data = "Ym9wMbp89p6XotDoeyJmIjoiY2xhdWRlIiwiYiI6W119"
     assert pack([], "claude") == data
-    assert unpack(data) == ("claude", [])
+    assert unpack(data) == ("claude", Replay([]))
 
 
 # Replay

@@ -114,7 +114,7 @@ def test_each_way(way: str, beats: bool) -> None:
             assert "thinking_blocks" not in message
             opened = unpack(entry["data"])
             assert opened is not None
-            assert len(opened[1]) == 3
+            assert len(opened[1].blocks) == 3
             assert (entry["index"], entry["id"]) == (0, "t1")
 
 

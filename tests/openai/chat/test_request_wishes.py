@@ -52,6 +52,11 @@ ADAPTIVE = {"type": "adaptive", "display": "summarized"}
             {"enable_thinking": True, "thinking_budget": 512},
             ReasoningAsk("medium", 512, path="enable_thinking"),
         ),
+        ({"thinking_budget": 0}, ReasoningAsk("none", path="thinking_budget")),
+        (
+            {"thinking_budget": 0, "reasoning_effort": "low"},
+            ReasoningAsk("low", path="reasoning_effort"),
+        ),
         (
             {"chat_template_kwargs": {"enable_thinking": False}},
             ReasoningAsk("none", path="chat_template_kwargs.enable_thinking"),
@@ -74,6 +79,7 @@ def test_reasoning_is_read_in_every_form(body: dict[str, Any], ask: ReasoningAsk
         ({"reasoning": {"effort": "ultra"}}, "reasoning.effort"),
         ({"reasoning": {"max_tokens": 0}}, "reasoning.max_tokens"),
         ({"reasoning": [1]}, "reasoning"),
+        ({"thinking_budget": -1}, "thinking_budget"),
         ({"reasoning": {"enabled": "yes"}}, "reasoning.enabled"),
         ({"thinking": {"budget_tokens": 5}}, "thinking.type"),
         ({"thinking": {"type": "enabled", "budget_tokens": "5"}}, "thinking.budget_tokens"),
