@@ -54,6 +54,16 @@ def test_each_gets_the_tool_names_of_its_own(proxy: Tenants) -> None:
         assert called == {own[name]}
 
 
+def test_each_gets_the_tools_of_its_own(proxy: Tenants) -> None:
+    """Tools that were sent before are not read again; they are told by all of their bytes."""
+    for name in ("anna", "ben", "anna", "ben"):
+        own = tool("look_up")
+        own["function"]["description"] = f"{name}'s shop"
+        assert proxy.ask(name, "Hi.", tools=[own]).status_code == 200
+        [told] = proxy.last().body["toolConfig"]["tools"]
+        assert told["toolSpec"]["description"] == f"{name}'s shop"
+
+
 def test_reasoning_is_remembered_for_its_own_tenant_only(proxy: Tenants) -> None:
     asked = {"tools": [tool("look_up")], "reasoning_effort": "low"}
     answer = proxy.ask("anna", "Use look_up.", **asked).json()
