@@ -16,7 +16,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from os.path import expanduser
+from os import devnull
+from os.path import exists, expanduser
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,11 @@ def config_files(environment: Mapping[str, str]) -> tuple[Path, Path]:
         Path(expanduser(credentials)) if credentials else home / ".aws" / "credentials",
         Path(expanduser(config)) if config else home / ".aws" / "config",
     )
+
+
+def has_files(environment: Mapping[str, str]) -> bool:
+    """Whether any shared file is there to be read."""
+    return any(str(path) != devnull and exists(path) for path in config_files(environment))
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:

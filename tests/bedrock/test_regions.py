@@ -1,6 +1,7 @@
 """Endpoints equal botocore's rule set everywhere; the order of regions and configured endpoints."""
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,22 @@ def test_environment_beats_the_profile(environment) -> None:
         "secretsmanager": "http://c:8",
         "ssm": "https://all.example",
     }
+
+
+@pytest.mark.parametrize("told", [{"HOME": "/nobody"}, {"AWS_CONFIG_FILE": os.devnull}])
+def test_without_files_the_environment_is_read_alone(told, monkeypatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("botocore's session is dear")
+
+    monkeypatch.setattr(regions, "open_session", refuse)
+    told = {"AWS_SHARED_CREDENTIALS_FILE": "/nobody/credentials", "HOME": "/nobody"} | told
+    assert regions.read_config(told, "nobody") == regions.AwsConfig(None, False, False, {})
+    fips = regions.read_config(told | {"AWS_USE_FIPS_ENDPOINT": "true"})
+    assert (fips.fips, fips.endpoints) == (True, {})
+    read = regions.read_config(told | {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "http://vpc.example/"})
+    assert read.endpoints == {"bedrock-runtime": "http://vpc.example"}
+    with pytest.raises(ValueError, match="not an http"):
+        regions.read_config(told | {"AWS_ENDPOINT_URL": "ftp://x"})
 
 
 def test_configured_endpoints_can_be_ignored(environment) -> None:
