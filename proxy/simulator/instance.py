@@ -174,7 +174,8 @@ def _array(schema: Schema, root: Schema, hints: Hints, name: str, depth: int) ->
         return [_make(item, root, hints, name, depth + 1) for item in prefix]
     least = schema.get("minItems", 1)
     most = schema.get("maxItems", max(1, least))
-    if depth >= _DEEPEST and not schema.get("minItems"):
+    unknown = schema.get("items") == {"type": "object"}  # an empty list is never wrong
+    if (depth >= _DEEPEST or unknown) and not schema.get("minItems"):
         return []
     items = [
         _make(

@@ -317,6 +317,15 @@ def test_arguments_are_what_was_said_outright(ask: Ask) -> None:
         assert use["input"] == {"a": 40, "b": 2, "unit": "cm"}
 
 
+def test_a_list_of_objects_without_a_shape_is_empty(ask: Ask) -> None:
+    """What is left of a recursive type at its innermost."""
+    inner = {"type": "array", "items": {"type": "object"}}
+    schema = {"type": "object", "properties": {"children": inner}, "required": ["children"]}
+    tools = {"tools": [{"toolSpec": {"name": "tree", "inputSchema": {"json": schema}}}]}
+    content = ask("Call tree", toolConfig=tools)["output"]["message"]["content"]
+    assert [b["toolUse"]["input"] for b in content if "toolUse" in b] == [{"children": []}]
+
+
 def test_a_system_prompt_can_give_the_words(ask: Ask) -> None:
     system = [{"text": "Reply with exactly HELLO and nothing else."}]
     assert text_of(ask("go", system=system)) == "HELLO"
