@@ -32,6 +32,9 @@ _MODALITY: Final = (
     ("TEXT", "text"), ("IMAGE", "image"), ("VIDEO", "video"), ("SPEECH", "audio"),
     ("AUDIO", "audio"), ("EMBEDDING", "embedding"),
 )  # fmt: skip
+_INVOKED_ONLY: Final = ("twelvelabs.pegasus",)
+"""Models that stream text, but not through Converse: Bedrock user guide, *Supported models and
+model features*. No listing tells."""
 _ID_DATE: Final = re.compile(r"-(20\d{2})(\d{2})(\d{2})(?:-|$)")
 
 
@@ -218,7 +221,10 @@ class _Region:
         allowed = ready and "text" in entry.inputs and self._allows(entry)
         return replace(
             entry,
-            listed=allowed and "text" in entry.outputs and entry.streaming,
+            listed=allowed
+            and "text" in entry.outputs
+            and entry.streaming
+            and not entry.foundation.startswith(_INVOKED_ONLY),
             embeds=allowed and "embedding" in entry.outputs,
         )
 

@@ -89,7 +89,7 @@ def test_recorded_listing_shows_what_can_be_called(recorded) -> None:
     made = catalog(foundation_models=recorded)
     ids = shown(made)
     assert len(made.entries) == 126
-    assert len(ids) == 39
+    assert len(ids) == 38
     assert {"amazon.nova-pro-v1:0", "openai.gpt-oss-120b-1:0", "qwen.qwen3-32b-v1:0"} <= set(ids)
     hidden = {
         "profile only": SONNET,
@@ -98,6 +98,7 @@ def test_recorded_listing_shows_what_can_be_called(recorded) -> None:
         "embedding": "amazon.titan-embed-text-v2:0",
         "speech only in": "amazon.nova-sonic-v1:0",
         "no streaming": "cohere.rerank-v3-5:0",
+        "not by Converse": "twelvelabs.pegasus-1-2-v1:0",
         "image": "amazon.nova-canvas-v1:0",
         "legacy": "amazon.titan-text-express-v1",
     }
@@ -152,6 +153,17 @@ def test_hidden_but_callable(off) -> None:
     assert shown(made) == []
     assert made.resolve(NOVA).foundation == NOVA
     assert made.find(NOVA) is not None
+
+
+def test_a_model_that_converse_does_not_serve_is_hidden_whole() -> None:
+    """Its listing looks like any other's."""
+    pegasus = "twelvelabs.pegasus-1-2-v1:0"
+    made = catalog(
+        foundation_models=[model(pegasus), model(NOVA)],
+        system_profiles=[profile("us." + pegasus, pegasus)],
+    )
+    assert shown(made) == [NOVA]
+    assert made.resolve(pegasus).foundation == pegasus
 
 
 @pytest.mark.parametrize("off", [{"inferenceTypesSupported": None}, {"modelName": None}])
