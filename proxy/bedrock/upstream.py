@@ -294,6 +294,7 @@ class Upstream:
             return answer
         if kind != CONTENT_TYPE:
             raise protocol_fault(f"the content type {kind[:80]!r}", upstream_id)
+        reply.headers.clear()  # a stream that waits holds no more than it needs (1 KB)
         answer = Answer(reply, region, upstream_id)
         try:
             answer.first = await answer.more()
