@@ -5,6 +5,7 @@ Every rule is shown to bite on a made offender, so that none can pass because it
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -417,6 +418,14 @@ def test_edges_are_few_and_used() -> None:
         if (HOUSE / path).exists():
             source = (HOUSE / path).read_text()
             assert "except Exception" in source or "except BaseException" in source, path
+
+
+def test_the_readme_draws_the_house() -> None:
+    told = Path(__file__).parents[1] / "README.md"
+    drawn = re.search(r"```\n(__main__ > .*?)```", told.read_text(), re.DOTALL)
+    assert drawn
+    floors = [{*re.findall(r"\w+", floor)} for floor in drawn[1].split(">")]
+    assert floors == [*FLOORS]
 
 
 def test_no_registry_and_no_machine_is_named() -> None:
