@@ -94,6 +94,7 @@ class Client:
                         "headers": [*STREAM_HEADERS, *self.headers.items()],
                     }
                 )
+                self.headers.clear()  # a stream that waits holds no more than it needs
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
             self.last_sent = monotonic()
             if data is not PING:  # client watchdogs count parsed chunks, not comments
