@@ -71,6 +71,8 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
         self._aside: asyncio.Task[None] | None = None
+        self._words = b""
+        """What the timer has said and nobody has sent yet."""
         self.headers = headers
         self.streaming = False
         """The head of a stream is out: the status is spoken."""
@@ -83,22 +85,28 @@ class Client:
             pass
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
-        """Whole chunks of the stream, or a comment; the head goes before the first of them."""
+        """Whole chunks of the stream, behind what the timer has said; the head goes before the
+        first of them."""
         async with self._turn:
-            if not self.streaming:
-                self.streaming = True
-                await self._send(
-                    {
-                        "type": "http.response.start",
-                        "status": 200,
-                        "headers": [*STREAM_HEADERS, *self.headers.items()],
-                    }
-                )
-                self.headers.clear()  # a stream that waits holds no more than it needs
-            await self._send({"type": "http.response.body", "body": data, "more_body": more})
-            self.last_sent = monotonic()
-            if data is not PING:  # client watchdogs count parsed chunks, not comments
-                self.last_chunk = self.last_sent
+            await self._put(data, more)
+
+    async def _put(self, data: bytes, more: bool) -> None:
+        if not self.streaming:
+            self.streaming = True
+            await self._send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [*STREAM_HEADERS, *self.headers.items()],
+                }
+            )
+            self.headers.clear()  # a stream that waits holds no more than it needs
+        if self._words:  # perhaps the role: chunks made since do not hold it
+            data, self._words = self._words + data, b""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        self.last_sent = monotonic()
+        if data != PING:  # client watchdogs count parsed chunks, not comments
+            self.last_chunk = self.last_sent
 
     async def respond(self, status: int, body: bytes, extra: Sequence[tuple[bytes, bytes]]) -> None:
         """A whole answer, in place of a stream."""
@@ -111,7 +119,13 @@ class Client:
     def say_aside(self, data: bytes) -> None:
         """Send ``data`` from a timer, unless a write is under way (then silence is not ours)."""
         if not self._turn.locked() and (self._aside is None or self._aside.done()):
-            self._aside = self._loop.create_task(self.write(data))
+            self._words = data
+            self._aside = self._loop.create_task(self._say())
+
+    async def _say(self) -> None:
+        async with self._turn:
+            if self._words:  # else a write that came first has taken them along
+                await self._put(b"", True)
 
     async def settle(self) -> None:
         """Let the timer's last words go out: only then is it known whether the status is."""
