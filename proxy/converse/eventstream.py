@@ -12,7 +12,7 @@ Source: Smithy, *Amazon Event Stream Specification*; bounds as in botocore's own
 from collections.abc import Callable, Mapping
 from struct import Struct
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 MAX_HEADERS: Final = 128 * 1024
@@ -20,8 +20,10 @@ MAX_PAYLOAD: Final = 24 * 1024 * 1024
 _OVERHEAD: Final = 16  # prelude (12) and the message's CRC (4)
 _REMEMBERED: Final = 64
 
+_PRELUDE: Final = Struct(">II")
+_CRC: Final = Struct(">I")
 _read_prelude: Final = Struct(">III").unpack_from
-_read_crc: Final = Struct(">I").unpack_from
+_read_crc: Final = _CRC.unpack_from
 _U16: Final = Struct(">H")
 
 
@@ -33,22 +35,48 @@ Message = tuple[Mapping[str, str], bytes]
 """One framed unit: its string headers (``:message-type`` and so on) and its raw payload."""
 
 
+class Heads(NamedTuple):
+    """The heads (prelude and header block) of one kind of message, each of ``size`` bytes:
+    ``find`` tells of a head's bytes how long the whole message is, and its CRC so far."""
+
+    size: int
+    headers: Mapping[str, str]
+    find: Callable[[bytes], tuple[int, int] | None]
+
+
+def heads_of(headers: Mapping[str, str], longest: int) -> Heads:
+    """The heads that messages with these headers and a payload of up to ``longest`` bytes have."""
+    block = string_headers(*headers.items())
+    known = {}
+    for total in range(len(block) + _OVERHEAD, len(block) + _OVERHEAD + longest + 1):
+        prelude = _PRELUDE.pack(total, len(block))
+        head = prelude + _CRC.pack(crc32(prelude)) + block
+        known[head] = total, crc32(head)
+    return Heads(len(block) + 12, headers, known.get)
+
+
+NO_HEADS: Final = Heads(0, MappingProxyType({}), lambda head: None)
+
+
 class Decoder:
     """Bytes in, whole messages out; keeps only the tail of an incomplete one.
 
-    ``max_payload`` is in bytes; ``usual`` holds header blocks that need not be parsed. After a
-    ``FramingError`` the decoder must not be fed again.
+    ``max_payload`` is in bytes; ``usual`` holds header blocks that need not be parsed, ``heads``
+    what most messages begin with (of payloads within ``max_payload``): they are judged by one
+    look-up. After a ``FramingError`` the decoder must not be fed again.
     """
 
     def __init__(
         self,
         max_payload: int = MAX_PAYLOAD,
         usual: Mapping[bytes, Mapping[str, str]] = MappingProxyType({}),
+        heads: Heads = NO_HEADS,
     ) -> None:
         self._tail = bytearray()
         self._wanted = 0  # bytes the tail must hold before it is worth looking at
         self._max_payload = max_payload
         self._usual = usual
+        self._heads = heads
         self._headers: dict[bytes, Mapping[str, str]] = {}
 
     def feed(self, data: bytes) -> tuple[list[Message], FramingError | None]:
@@ -78,7 +106,16 @@ class Decoder:
     def _messages(self, data: bytes, messages: list[Message]) -> int:
         """Append every whole message of ``data``; return how many bytes they took."""
         at, size, most = 0, len(data), self._max_payload
+        span, usual, find = self._heads
         while size - at >= 12:
+            known = find(data[at : at + span])
+            if known is not None and (end := at + known[0]) <= size:
+                payload = data[at + span : end - 4]
+                if crc32(payload, known[1]) != _read_crc(data, end - 4)[0]:
+                    raise FramingError("message checksum mismatch")
+                messages.append((usual, payload))
+                at = end
+                continue
             total, header_size, prelude_crc = _read_prelude(data, at)
             actual = crc32(data[at : at + 8])
             if actual != prelude_crc:

@@ -16,8 +16,10 @@ import orjson
 
 from proxy.converse.eventstream import (
     MAX_PAYLOAD,
+    NO_HEADS,
     Decoder,
     FramingError,
+    heads_of,
     string_headers,
 )
 from proxy.converse.exceptions import from_exception, protocol_fault
@@ -40,6 +42,9 @@ _USUAL: Final = MappingProxyType(
 """The header blocks of events, as recorded without exception: these bytes need no parsing."""
 _new: Final = tuple.__new__  # how a NamedTuple makes itself, without its call in between
 _DELTA: Final = next(h for h in _USUAL.values() if h[":event-type"] == "contentBlockDelta")
+_SHORT: Final = 512
+"""Bytes of payload that hardly any delta exceeds: a few words, and up to 62 bytes of padding."""
+_HEADS: Final = heads_of(_DELTA, _SHORT)
 
 
 class ConverseStream:
@@ -50,7 +55,8 @@ class ConverseStream:
     """
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
-        self._decoder = Decoder(max_payload, _USUAL)
+        heads = _HEADS if max_payload >= _SHORT else NO_HEADS
+        self._decoder = Decoder(max_payload, _USUAL, heads)
         self.failure: ProxyError | None = None
         self.stopped = False
         self.ended = False

@@ -224,7 +224,8 @@ class ChatCollector(Answer):
         }
 
     def put_text(self, text: str) -> None:
-        self._close_tag()
+        if self._tagged:
+            self._close_tag()
         self._text.append(text)
 
     def put_reasoning(self, text: str) -> None:
