@@ -170,7 +170,11 @@ async def test_a_soak_leaves_nothing() -> None:
         tasks, descriptors, resident = zip(*figures, strict=True)
         assert tasks[-1] <= tasks[0] + KEEP  # the peer has a task for each idle connection
         assert descriptors[-1] <= descriptors[0] + 2 * KEEP
-        assert min(resident[3:]) - min(resident[:2]) < 2_000, resident
+        # A leak grows in every run, warming up and the allocator's steps in one or two of them.
+        growth = min(
+            later - earlier for earlier, later in zip(resident, resident[2:], strict=False)
+        )
+        assert growth < 1_000, resident  # KB in 8,000 requests
         alive = Counter(type(one) for one in gc.get_objects())
         assert alive[Exchange] == 0
         assert alive[Connection] == idle
