@@ -74,7 +74,6 @@ def test_leaving_is_passed_on_within_a_quarter_second(
 ) -> None:
     upstream.scripts = [phase]
     with serving(upstream.url) as proxy:
-        took: list[float] = []
         for _ in range(20):
             seen = len(upstream.calls())
             client = send_question(proxy, stream=stream)
@@ -85,9 +84,7 @@ def test_leaving_is_passed_on_within_a_quarter_second(
             call = upstream.calls()[-1]
             wait_until(lambda call=call: call.ended is not None)  # type: ignore[misc]
             assert call.ended is not None
-            took.append(call.ended - left)
-        # Two of twenty may have met another's work on this machine; a phase that waits does always.
-        assert sorted(took)[-3] < 0.25, took
+            assert call.ended - left < 0.25
 
 
 @pytest.mark.parametrize(
@@ -149,13 +146,10 @@ def test_a_thousand_streams_wait_in_one_process(upstream: RawUpstream) -> None:
         for _ in range(1000):
             leaving.enter_context(send_question(url))
         wait_until(lambda: len(upstream.calls()) == 1000, within=30)
-        took: list[float] = []
-        for _ in range(3):
-            began = time.monotonic()
-            assert httpx.get(f"{url}/healthz").status_code == 200
-            refused = httpx.post(f"{url}/v1/chat/completions", json=question())
-            took.append(time.monotonic() - began)
-        assert min(took) < 1
+        began = time.monotonic()
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        refused = httpx.post(f"{url}/v1/chat/completions", json=question())
+        assert time.monotonic() - began < 1
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
         leaving.close()
         wait_until(lambda: all(call.ended for call in upstream.calls()), within=10)
@@ -232,8 +226,7 @@ def test_a_large_body_does_not_stall_streams(
     upstream: RawUpstream, tmp_path: Path, kind: str, most: float
 ) -> None:
     """Proxy, streams and the sender of the body are processes of their own; the pause is measured
-    against that of the same streams without the body. Of several bodies the best counts: what else
-    the machine does only adds to a pause."""
+    against that of the same streams without the body."""
     if kind == "base64":
         url = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAA" + "A" * 3_300_000
         parts = [{"type": "image_url", "image_url": {"url": url}}] * 3
@@ -249,10 +242,9 @@ def test_a_large_body_does_not_stall_streams(
         pulse = Pulse(url, 100)
         wait_until(lambda: pulse.ready == 100, within=20)
         time.sleep(1)
-        quiet, pauses = pulse.worst, []
+        quiet, pulse.worst = pulse.worst, 0.0
         upstream.scripts = [sending(GOOD)]
-        for _ in range(5):
-            pulse.worst = 0.0
+        for _ in range(3):
             target = f"{url}/v1/chat/completions"
             sent = subprocess.run(
                 ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "expect:",
@@ -260,6 +252,6 @@ def test_a_large_body_does_not_stall_streams(
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             assert sent.stdout == "200", sent
-            pauses.append(pulse.worst)
+        worst = pulse.worst
         pulse.stop()
-    assert min(pauses) - quiet < most, (quiet, pauses)
+    assert worst - quiet < most
