@@ -170,6 +170,7 @@ class Connection(HttpToolsProtocol):
             self.expect_100_continue = False
         super().on_headers_complete()
         if old:
+            # uvicorn makes the cycle itself; there is no other way in.
             self.cycle.send = functools.partial(  # type: ignore[method-assign]
                 _send_unchunked, self.cycle, self.cycle.send
             )

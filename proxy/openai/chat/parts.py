@@ -64,39 +64,22 @@ def is_blank(text: str) -> bool:
 
 def user_blocks(message: Mapping[str, Json], at: str, intake: Intake) -> list[Block]:
     """A user message; empty if all of it is blank. A document gets the text Bedrock wants there."""
-    content = message["content"]
-    if isinstance(content, str) and not intake.guard_tag:
-        blocks = _text(content, intake)
-    else:
-        blocks = []
-        for part, path in _parts(content, f"{at}.content"):
-            blocks += _read(part, path, intake, _USER)
-        if any("document" in block for block in blocks):
-            add_document_text(blocks)
+    blocks = _content(message["content"], at, intake, _USER)
+    if any("document" in block for block in blocks):
+        add_document_text(blocks)
     return blocks + closing_mark(message, at, blocks)
 
 
 def system_blocks(message: Mapping[str, Json], at: str, intake: Intake) -> list[Block]:
     """A system or developer message: text, guarded text and cache points."""
-    content = message["content"]
-    if isinstance(content, str) and not intake.guard_tag:
-        blocks = _text(content, intake)
-    else:
-        blocks = []
-        for part, path in _parts(content, f"{at}.content"):
-            blocks += _read(part, path, intake, _SYSTEM)
+    blocks = _content(message["content"], at, intake, _SYSTEM)
     return blocks + closing_mark(message, at, blocks)
 
 
 def assistant_blocks(message: Mapping[str, Json], at: str, intake: Intake) -> list[Block]:
     """The text of an assistant message: content, else its audio's transcript, and a refusal."""
-    blocks: list[Block] = []
     content = message.get("content")
-    if isinstance(content, str):
-        blocks = _text(content, intake)
-    elif content is not None:
-        for part, path in _parts(content, f"{at}.content"):
-            blocks += _read(part, path, intake, _ASSISTANT)
+    blocks = [] if content is None else _content(content, at, intake, _ASSISTANT)
     audio = message.get("audio")
     if audio is not None and not blocks:
         transcript = audio.get("transcript") or ""
@@ -150,6 +133,15 @@ def closing_mark(message: Mapping[str, Json], at: str, blocks: list[Block]) -> l
     """The cache point of a marked message, unless its last part has just set one."""
     mark = cache_mark(message, at)
     return [] if mark is None or not blocks or "cachePoint" in blocks[-1] else [mark]
+
+
+def _content(content: Json, at: str, intake: Intake, table: Mapping[str, Reader]) -> list[Block]:
+    if isinstance(content, str) and not intake.guard_tag:  # as most of a history is
+        return _text(content, intake)
+    blocks: list[Block] = []
+    for part, path in _parts(content, f"{at}.content"):
+        blocks += _read(part, path, intake, table)
+    return blocks
 
 
 def _parts(content: Json, at: str) -> Iterator[tuple[Mapping[str, Json], str]]:
