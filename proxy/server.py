@@ -1,9 +1,10 @@
 """The HTTP server: uvicorn, with the deadlines and the manner of stopping that it lacks.
 
 ``Connection`` gives a sender a limited time (and a limited size) for its head and a time in
-proportion to its length for its body; uvicorn itself waits for ever. ``Server`` stops in the order
-that load balancers need: not ready at once, still listening for a while, then no new connections,
-and what still runs at the end is told so inside its stream.
+proportion to its length for its body; uvicorn itself waits for ever. It also insists on the Host
+that HTTP/1.1 asks for. ``Server`` stops in the order that load balancers need: not ready at once,
+still listening for a while, then no new connections, and what still runs at the end is told so
+inside its stream.
 
 Source: uvicorn's ``HttpToolsProtocol`` and ``Server``; the promises stand in the README.
 """
@@ -11,6 +12,7 @@ Source: uvicorn's ``HttpToolsProtocol`` and ``Server``; the promises stand in th
 import asyncio
 import contextlib
 import functools
+import re
 import resource
 import signal
 import socket
@@ -31,6 +33,10 @@ BODY_RATE: Final = 64 * 1024
 """Slowest pace of a body, in bytes per second, beyond ``BODY_SECONDS``."""
 IDLE_SECONDS: Final = 75.0
 """How long an idle connection is kept: above a load balancer's idle time (60 s on an ALB)."""
+_HOST: Final = re.compile(
+    rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?[ \t]*"
+)
+"""RFC 9110, section 7.2; empty where the URL has no authority."""
 _REFUSED: Final = (
     b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":%b}}'
 )
@@ -165,7 +171,12 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._head_size = False, 0
         before: Any = self.cycle
         waiting_in_line = before is not None and not before.response_complete
-        old = self.parser.get_http_version() == "1.0"
+        version = self.parser.get_http_version()
+        old = version == "1.0"
+        hosts = [value for name, value in self.headers if name == b"host"]
+        one_host = len(hosts) == 1 and _HOST.fullmatch(hosts[0])
+        if not one_host and (hosts or version == "1.1"):
+            self.app = _without_host  # for good: its answer closes the connection
         if old:
             self.expect_100_continue = False
         super().on_headers_complete()
@@ -287,6 +298,22 @@ class SideDoor:
 
     async def close(self) -> None:
         await self._server.shutdown([self._listener])
+
+
+async def _without_host(scope: Any, receive: Any, send: Any) -> None:
+    """The answer to a request that does not say, in one Host header, whom it is for.
+
+    RFC 9112, section 3.2. A cycle sends it, and so it comes in its turn where requests are
+    pipelined.
+    """
+    body = _REFUSED % (b"An HTTP/1.1 request needs one valid Host header.", b"null")
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _send_unchunked(cycle: Any, send: Callable[[Any], Any], message: Any) -> None:

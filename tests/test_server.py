@@ -175,6 +175,63 @@ def test_what_is_no_http_is_answered_in_the_envelope(upstream: RawUpstream) -> N
 
 
 @pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [
+        (b"1.1", [], 400),
+        (b"1.1", [b"localhost", b"localhost"], 400),
+        (b"1.0", [b"localhost", b"evil.example"], 400),
+        (b"1.1", [b"localhost/healthz"], 400),
+        (b"1.0", [b"a b"], 400),
+        (b"1.1", [b"a@localhost"], 400),
+        (b"1.1", [b"localhost:http"], 400),
+        (b"1.1", [b"localhost,localhost:1:2"], 400),
+        (b"1.1", [b"b\xc3\xbccher.example"], 400),
+        (b"1.1", [b"[::1"], 400),
+        (b"1.0", [], 200),  # HAProxy's and other old probes
+        (b"1.0", [b"localhost"], 200),
+        (b"1.1", [b"10.0.0.7:8000"], 200),  # the kubelet's
+        (b"1.1", [b""], 200),  # an authority that is empty is one
+        (b"1.1", [b"LOCALHOST: \t"], 200),
+        (b"1.1", [b"my_service.default.svc:8000"], 200),
+        (b"1.1", [b"[fe80::1%25eth0]:8000"], 200),
+    ],
+)
+def test_a_request_needs_one_host(
+    upstream: RawUpstream, version: bytes, hosts: list[bytes], status: int
+) -> None:
+    lines = b"".join(b"host: %b\r\n" % host for host in hosts)
+    head = b"GET /healthz HTTP/%b\r\nconnection: close\r\n%b\r\n" % (version, lines)
+    settings = {"api_key": "sk-test"}  # without a key a foreign Host is a 403
+    with serving(upstream.url, settings=settings) as proxy, connect(proxy) as client:
+        client.sendall(head)
+        head, _, body = read_all(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    if status == 400:
+        error = orjson.loads(body)["error"]
+        assert error.keys() == {"message", "type", "param", "code"}
+        assert "Host" in error["message"]
+
+
+def test_a_request_without_host_ends_its_connection_in_its_turn(upstream: RawUpstream) -> None:
+    body = orjson.dumps(question())
+    asking = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    hostless = b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        client.sendall(asking + hostless + asking)
+        answer = read_all(client)
+    assert [line.split()[1] for line in answer.split(b"\r\n") if line[:5] == b"HTTP/"] == [
+        b"200",
+        b"400",
+    ]
+    assert answer.index(b"data: [DONE]") < answer.index(b"HTTP/1.1 400 ")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert len(upstream.calls()) == 1
+
+
+@pytest.mark.parametrize(
     "head",
     [
         b"content-length: 4\r\ntransfer-encoding: chunked",
