@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from proxy import __version__
 from proxy.access.browser import Browser
+from proxy.access.refusals import UNKNOWN, Refusals
 from proxy.bedrock.account import Account
 from proxy.bedrock.failover import Course
 from proxy.bedrock.learned import Learned
@@ -128,7 +129,7 @@ def build(
     ]
     app = Starlette(
         routes=[*served, _described(served)],
-        exception_handlers=fault_handlers(error_body),
+        exception_handlers=fault_handlers(error_body, metrics, Refusals(UNKNOWN)),
         lifespan=_lifespan(account, shop, defences, LoopLag(metrics.loop_lag.observe)),
     )
     app.router.redirect_slashes = False

@@ -119,10 +119,11 @@ def configure(level: str, style: Literal["auto", "json", "text"] | str) -> Stder
     return stderr
 
 
-def request_line(record: Record, asked: str, called: str) -> None:
-    """Log one ended request. ``asked`` is the client's model name, ``called`` what it became.
+def request_line(record: Record, asked: str, called: str, url: str = "") -> None:
+    """Log one ended request. ``asked`` is the client's model name, ``called`` what it became;
+    ``url`` is for what no endpoint has seen.
 
-    Neither may show an account: whoever calls has masked them.
+    None may show an account: whoever calls has masked them.
     """
     level = logging.WARNING if record.status >= 500 or record.in_band else logging.INFO
     if not logger.isEnabledFor(level):
@@ -152,6 +153,8 @@ def request_line(record: Record, asked: str, called: str) -> None:
         "notes": list(record.notes),
         "retries": record.retries,
     }
+    if url:
+        fields["url"] = url
     handlers = logger.root.handlers
     if len(handlers) == 1 and isinstance(handlers[0], _Handler) and not logger.handlers:
         handlers[0].say(level, "request", fields)  # a record would cost more than its line

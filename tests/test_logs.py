@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from proxy import logs
+from proxy.access.refusals import MOST
 from proxy.metrics import Record
 from proxy.simulator import Fault, Simulator
 from tests.support.running import Running, serving, wait_until
@@ -277,6 +278,55 @@ def test_listings_and_refusals_have_their_lines_too(logged: Any, proxy: Running)
         ("door", None, "", 401, "invalid_api_key"),
     ]
     assert not [name for name in proxy.samples() if 'endpoint="models"' in name]
+
+
+def test_a_url_that_is_none_has_its_line(logged: Any, proxy: Running) -> None:
+    stream = logged("info", "json")
+    good = {"authorization": f"Bearer {KEY}", "x-request-id": "mine"}
+    rejected = 'bedrock_proxy_requests_rejected_total{reason="unknown_url"}'
+    before = proxy.samples()[rejected]
+    arn = "arn:aws:bedrock:us-east-1:123456789012:x"
+    for method, path, status in (
+        ("POST", f"/v1/v1/chat/completions?token={QUERY}", 404),
+        ("GET", "/v1/chat/completions", 405),
+        ("POST", f"/v1/{'k' * 64}/chat/completions", 404),
+        ("GET", f"/v1/engines/{arn}/123456789012", 404),
+        ("GET", "/v1/a%0a%7b%22b%22" + "/c" * 300, 404),
+        ("POST", "/healthz", 405),
+        ("POST", "/readyz/", 405),
+        ("DELETE", "/metrics", 405),
+    ):
+        told = httpx.request(method, proxy.url + path, headers=good)
+        assert (told.status_code, told.headers["x-request-id"]) == (status, "mine")
+    assert httpx.get(f"{proxy.url}/nothing").status_code == 401  # first a key, then a URL
+    wait_until(lambda: len(requests(stream)) == 6)
+    *told_by_url, door = requests(stream)
+    for line in told_by_url:
+        assert (line["endpoint"], line["key"], line["level"]) == ("unknown", "default", "info")
+        assert (line["request_id"], line["model"]) == ("mine", "")
+    assert [(line["url"], line["status"], line["code"]) for line in told_by_url] == [
+        ("POST /v1/v1/chat/completions", 404, "unknown_url"),
+        ("GET /v1/chat/completions", 405, "method_not_allowed"),
+        ("POST /v1/*/chat/completions", 404, "unknown_url"),
+        ("GET /v1/engines/*/<account>", 404, "unknown_url"),
+        ("GET " + ('/v1/a\n{"b"' + "/c" * 300)[:200], 404, "unknown_url"),
+    ]
+    assert (door["endpoint"], "url" in door) == ("door", False)
+    assert proxy.samples()[rejected] == before + 8
+
+
+def test_a_flood_of_urls_that_are_none_is_told_by_its_number(
+    logged: Any, simulator: Simulator
+) -> None:
+    with serving(simulator.url) as keyless, httpx.Client(base_url=keyless.url) as client:
+        stream = logged("info", "json")
+        for number in range(MOST + 20):
+            assert client.get(f"/nothing/{number}").status_code == 404
+        told = requests(stream)
+        assert [line["url"] for line in told] == [f"GET /nothing/{n}" for n in range(MOST)]
+        headers = {"host": "evil.example"}  # the door's lines are counted by themselves
+        assert client.get("/v1/models", headers=headers).status_code == 403
+        wait_until(lambda: requests(stream)[-1]["endpoint"] == "door")
 
 
 def test_a_page_that_is_turned_away_is_told(logged: Any, simulator: Simulator) -> None:

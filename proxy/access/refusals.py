@@ -1,8 +1,8 @@
-"""Log lines of requests that are refused before anyone behind the door has seen them.
+"""Log lines of requests that no endpoint has seen: refused at the door, or for a URL that is none.
 
-Whoever sends them needs no key, and a line is longer than the request may be: the log of a flood
-would be the worse flood. So a process tells ``MOST`` of them a minute one by one, and of the rest
-their number, once the minute is over. The metrics count every one.
+Such a request costs who sends it less than its line, and at the door it needs no key: the log of a
+flood would be the worse flood. So a process tells ``MOST`` of each kind a minute one by one, and of
+the rest their number, once the minute is over. The metrics count every one.
 """
 
 import asyncio
@@ -16,19 +16,24 @@ from proxy.metrics import Record
 MOST: Final = 60
 MINUTE: Final = 60.0
 DOOR: Final = "door"
+UNKNOWN: Final = "unknown"
 """The ``endpoint`` of such a line: which one was meant is only what the client says."""
 
 
 class Refusals:
-    """Tells them. Only on the event loop."""
+    """Tells those of one kind, ``endpoint``. Only on the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, endpoint: str = DOOR) -> None:
+        self._endpoint = endpoint
         self._minute_ends = 0.0
         self._told = 0
         self._withheld = 0
 
-    def tell(self, refusal: ProxyError, request_id: str, began: float) -> None:
-        """One request was refused; ``began`` is when it came, on the monotonic clock."""
+    def tell(
+        self, refusal: ProxyError, request_id: str, began: float, key: str = "", url: str = ""
+    ) -> None:
+        """One request was refused; ``began`` is when it came, on the monotonic clock. ``key`` is
+        the name of one, ``url`` what may be shown of it."""
         now = monotonic()
         if now >= self._minute_ends and not self._withheld:
             self._minute_ends, self._told = now + MINUTE, 0
@@ -39,12 +44,12 @@ class Refusals:
             return
         self._told += 1
         record = Record(
-            DOOR, request_id=request_id, status=refusal.status,
+            self._endpoint, request_id=request_id, status=refusal.status, key=key,
             code=refusal.code or refusal.type, began=began, ended=now,
         )  # fmt: skip
-        request_line(record, "", "")
+        request_line(record, "", "", url)
 
     def _tell_withheld(self) -> None:
-        fields = {"endpoint": DOOR, "more": self._withheld}
+        fields = {"endpoint": self._endpoint, "more": self._withheld}
         self._withheld = 0
         logger.info("more requests were refused within a minute", extra={"fields": fields})

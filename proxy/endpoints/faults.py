@@ -1,25 +1,36 @@
 """Refusals and faults: what each carries beside its envelope, and how Starlette's own get it too.
 
-Starlette's own 404 and 405, a ``ProxyError`` of a listing, and whatever nobody foresaw.
+Starlette's own 404 and 405, a ``ProxyError`` of a listing, and whatever nobody foresaw. A URL that
+is none has a line in the log, since it is what a client's wrong base URL looks like from here; of
+its path, long words (an id, a key) are not shown.
 """
 
 import re
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proxy.access.refusals import Refusals
+from proxy.converse.masking import mask
 from proxy.errors import ProxyError, invalid
+from proxy.metrics import Metrics
 
 _UNFIT: Final = re.compile(r"[^\x20-\x7e]")
 _OTHER_CHATS: Final = ("/responses", "/messages", "/api/chat")
 _INSTEAD: Final = " This proxy speaks Chat Completions: POST /v1/chat/completions."
+_PROBED: Final = frozenset({"/healthz", "/health", "/readyz", "/metrics"})
+_LONG_WORD: Final = re.compile(r"[^/]{25,}")
 
 
-def fault_handlers(render: Callable[[ProxyError], bytes]) -> dict[Any, Any]:
-    """Starlette's ``exception_handlers``; ``render`` makes an error's body."""
+def fault_handlers(
+    render: Callable[[ProxyError], bytes], metrics: Metrics, unknown: Refusals
+) -> dict[Any, Any]:
+    """Starlette's ``exception_handlers``; ``render`` makes an error's body, ``unknown`` writes the
+    log lines of URLs that are none."""
 
     def answer(request: Request, error: ProxyError, headers: Mapping[str, str]) -> Response:
         shown = {**headers, "x-request-id": request.scope["state"]["request_id"]}
@@ -27,7 +38,13 @@ def fault_handlers(render: Callable[[ProxyError], bytes]) -> dict[Any, Any]:
         return Response(render(error), error.status, shown, "application/json")
 
     async def refused(request: Request, fault: HTTPException) -> Response:
-        return answer(request, _refusal(request, fault), fault.headers or {})
+        error = _refusal(request, fault)
+        metrics.rejected.labels("unknown_url").inc()
+        path, state = request.scope["path"], request.scope["state"]
+        if path not in _PROBED:
+            url = f"{request.method} {mask(_LONG_WORD.sub('*', path))[:200]}"
+            unknown.tell(error, state["request_id"], monotonic(), state["tenant"].name, url)
+        return answer(request, error, fault.headers or {})
 
     async def failed(request: Request, fault: ProxyError) -> Response:
         return answer(request, fault, {})

@@ -9,7 +9,7 @@ import pytest
 
 from proxy import logs
 from proxy.access import refusals
-from proxy.access.refusals import MOST, Refusals
+from proxy.access.refusals import DOOR, MOST, UNKNOWN, Refusals
 from proxy.errors import ProxyError
 
 pytestmark = pytest.mark.anyio
@@ -40,11 +40,12 @@ async def test_each_has_a_line_of_the_usual_shape(said: list[dict[str, Any]]) ->
     assert (line["key"], line["model"], line["called"]) == (None, "", "")
 
 
+@pytest.mark.parametrize("kind", [DOOR, UNKNOWN])
 async def test_a_flood_is_told_by_its_number(
-    said: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    said: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(refusals, "MINUTE", 0.5)
-    door = Refusals()
+    door = Refusals(kind)
     for turn in (1, 2):  # and again in the next minute
         for number in range(1_000):
             door.tell(REFUSED, f"req_{number}", monotonic())
@@ -53,7 +54,7 @@ async def test_a_flood_is_told_by_its_number(
             while "more" not in said[-1]:  # noqa: ASYNC110  # nothing else tells
                 await asyncio.sleep(0.01)
         assert said[-1]["more"] == 1_000 - MOST
-        assert said[-1]["endpoint"] == "door"
+        assert {line["endpoint"] for line in said} == {kind}
     assert sum(len(str(line)) for line in said) < 2_000 * 40
 
 
