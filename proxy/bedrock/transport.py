@@ -169,9 +169,7 @@ async def read_whole(reply: Reply, limit: int) -> bytes:
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise ProxyError(
-                    502, f"Bedrock's answer is over {limit} bytes.", code="upstream_too_large"
-                )
+                raise too_large(limit)
     except httpx.TransportError as fault:
         raise after_answer(fault) from fault.with_traceback(None)
     finally:
@@ -188,6 +186,11 @@ def headers_of(reply: Reply) -> dict[str, str]:
     return {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reply.headers
     }
+
+
+def too_large(limit: int) -> ProxyError:
+    """An answer that is longer than any model's."""
+    return ProxyError(502, f"Bedrock's answer is over {limit} bytes.", code="upstream_too_large")
 
 
 def after_answer(fault: httpx.TransportError) -> ProxyError:

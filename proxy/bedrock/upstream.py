@@ -31,6 +31,7 @@ from proxy.bedrock.transport import (
     after_answer,
     headers_of,
     read_whole,
+    too_large,
 )
 from proxy.converse.exceptions import from_response, protocol_fault
 from proxy.converse.native import native
@@ -46,6 +47,9 @@ MOST_CALLS: Final = 4
 _KEPT_URLS: Final = 512
 _ERROR_LIMIT: Final = 1_000_000
 _ANSWER_LIMIT: Final = 32_000_000
+_STREAM_LIMIT: Final = 64_000_000
+"""Bytes of one stream: 500 a token of the longest answers there are. What is folded, and what a
+stream must remember, is held in memory."""
 
 
 @frozen
@@ -103,6 +107,7 @@ class Answer:
         self._reply = reply
         self._chunks: AsyncIterator[bytes] | None = None if reply is None else aiter(reply)
         self._stream = ConverseStream()
+        self._size = 0
         self.first: list[Event] = []
         self.region = region
         self.upstream_id = upstream_id
@@ -127,6 +132,9 @@ class Answer:
                 if failure is not None:
                     raise failure
                 return []
+            self._size += len(data)
+            if self._size > _STREAM_LIMIT:
+                raise too_large(_STREAM_LIMIT)
             events = stream.receive(data)
             if events:
                 return events

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.simulator import frames
-from tests.relay.answers import EVENTS, GOOD, ask
+from tests.relay.answers import EVENTS, GOOD, ask, event
 from tests.support.raw_upstream import (
     STREAM_HEAD,
     Line,
@@ -204,6 +204,38 @@ def test_bytes_that_drip_are_no_stall(proxy: Running, upstream: RawUpstream) -> 
 
     upstream.scripts = [dripping]
     assert ask(proxy).content == "Hello, sea"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "delta", [{"text": "x" * 9000}, {"reasoningContent": {"signature": "x" * 9000}}]
+)
+def test_an_endless_answer_is_ended(
+    proxy: Running,
+    upstream: RawUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    stream: bool,
+    delta: dict[str, object],
+) -> None:
+    """What is folded or remembered is held in memory: it has a bound, and a client that is told."""
+    monkeypatch.setattr("proxy.bedrock.upstream._STREAM_LIMIT", 1_000_000)
+    frame = chunked(event("contentBlockDelta", contentBlockIndex=0, delta=delta))
+
+    async def flooding(line: Line) -> None:
+        await line.send(STREAM_HEAD + chunked(EVENTS[0]))
+        try:
+            while True:
+                await line.send(frame)
+        except ConnectionError:
+            pass
+
+    upstream.scripts = [flooding]
+    told = ask(proxy, stream=stream)
+    assert told.error["code"] == "upstream_too_large"
+    assert not told.done
+    assert not told.finishes
+    assert told.status == (200 if stream and "text" in delta else 502)
+    assert len(upstream.calls()) == 1
 
 
 @pytest.mark.parametrize("stream", [True, False])
