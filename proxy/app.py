@@ -37,6 +37,7 @@ from proxy.endpoints.models import each_ones, everyones, list_models, one_model
 from proxy.endpoints.openapi import openapi
 from proxy.endpoints.ops import healthz, metrics_page, readyz
 from proxy.endpoints.question import Desk
+from proxy.errors import ProxyError
 from proxy.logs import logger
 from proxy.memory.opening import open_memory
 from proxy.memory.store import Memory, NoMemory
@@ -72,6 +73,12 @@ class House:
     side: Starlette | None
     """What the metrics port serves, where there is one."""
     again: Callable[[], Loaded] | None
+    _door: Refusals
+
+    def refused(self, error: ProxyError) -> None:
+        """The server refused what is no HTTP, before any of us could see it."""
+        self.metrics.rejected.labels("malformed").inc()
+        self._door.tell(error, "", time.monotonic())
 
     async def leave(self) -> None:
         """Not ready any more; still listening for the pre-stop time."""
@@ -133,9 +140,10 @@ def build(
         lifespan=_lifespan(account, shop, defences, LoopLag(metrics.loop_lag.observe)),
     )
     app.router.redirect_slashes = False
-    asgi = defences.around(Front(app, routes), metrics, error_body)
+    door = Refusals()
+    asgi = defences.around(Front(app, routes), metrics, error_body, door)
     side = Starlette(routes=[*health, *figures]) if beside else None
-    return House(asgi, gate, metrics, account, settings, shop, defences, side, loaded.again)
+    return House(asgi, gate, metrics, account, settings, shop, defences, side, loaded.again, door)
 
 
 def _lifespan(

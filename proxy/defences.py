@@ -61,9 +61,15 @@ class Defences:
     _settings: Settings
     _engine: httpx.AsyncBaseTransport | None
 
-    def around(self, app: App, metrics: Metrics, render: Callable[[ProxyError], bytes]) -> Browser:
+    def around(
+        self,
+        app: App,
+        metrics: Metrics,
+        render: Callable[[ProxyError], bytes],
+        refusals: Refusals,
+    ) -> Browser:
         """``app`` behind the door, and the door behind the browser check."""
-        settings, refusals = self._settings, Refusals()
+        settings = self._settings
         guard = Guard(
             app,
             keys=self.keys,

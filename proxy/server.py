@@ -12,6 +12,7 @@ Source: uvicorn's ``HttpToolsProtocol`` and ``Server``; the promises stand in th
 import asyncio
 import contextlib
 import functools
+import http
 import re
 import resource
 import signal
@@ -24,7 +25,12 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from proxy.errors import ProxyError, invalid
+from proxy.openai.errors import error_body
 from proxy.tasks import tell
+
+Refused = Callable[[ProxyError], None]
+"""Is told of a request that is refused here, before the app could see it."""
 
 HEAD_SECONDS: Final = 15.0
 HEAD_BYTES: Final = 64 * 1024
@@ -37,9 +43,7 @@ _HOST: Final = re.compile(
     rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?[ \t]*"
 )
 """RFC 9110, section 7.2; empty where the URL has no authority."""
-_REFUSED: Final = (
-    b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":%b}}'
-)
+_MALFORMED: Final = "malformed_request"
 
 
 class Gathered:
@@ -82,13 +86,15 @@ class Gathered:
 
 
 class Connection(HttpToolsProtocol):
-    """One client connection, with deadlines for what it sends."""
+    """One client connection, with deadlines for what it sends. ``refused`` is told of what is no
+    HTTP."""
 
     # Over 30 attributes an object no longer shares the layout of its dict: 1.3 KB a connection.
-    __slots__ = ("_deadline", "_declined", "_head_size", "_in_body", "_in_head")
+    __slots__ = ("_deadline", "_declined", "_head_size", "_in_body", "_in_head", "_refused")
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, refused: Refused, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._refused = refused
         self._deadline: asyncio.TimerHandle | None = None
         self._head_size = 0
         self._in_head = True
@@ -111,8 +117,7 @@ class Connection(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("Invalid HTTP request received.")
+            self._refuse(invalid("Invalid HTTP request received.", code=_MALFORMED))
             return
         # Most requests come in one read: only what is still unfinished has a deadline.
         if self._deadline is None:
@@ -122,7 +127,8 @@ class Connection(HttpToolsProtocol):
                 self._arm(HEAD_SECONDS)
         # A body may share the read with its head; only a head that is still unfinished counts.
         if self._in_head and self._head_size > HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(b"431 Request Header Fields Too Large", b"The request head is too large.")
+            error = invalid("The request head is too large.", code="head_too_large", status=431)
+            self._refuse(error)
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser, and go on in HTTP/1.1 where a client offers another protocol.
@@ -176,7 +182,9 @@ class Connection(HttpToolsProtocol):
         hosts = [value for name, value in self.headers if name == b"host"]
         one_host = len(hosts) == 1 and _HOST.fullmatch(hosts[0])
         if not one_host and (hosts or version == "1.1"):
-            self.app = _without_host  # for good: its answer closes the connection
+            error = invalid("A request needs one valid Host header.", code=_MALFORMED)
+            self._refused(error)
+            self.app = functools.partial(_answer, error)  # for good: it closes the connection
         if old:
             self.expect_100_continue = False
         super().on_headers_complete()
@@ -195,15 +203,13 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._in_body = True, False
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """uvicorn's answer to what is no HTTP, in the envelope of every other error."""
-        self._refuse(b"400 Bad Request", msg.encode("ascii", "replace"))
-
-    def _refuse(self, status: bytes, message: bytes) -> None:
-        body = _REFUSED % (message, b"null")
+    def _refuse(self, error: ProxyError) -> None:
+        """Answer what cannot be read any further, in the envelope of every other error."""
+        self._refused(error)
+        phrase, body = http.HTTPStatus(error.status).phrase.encode(), error_body(error)
         self.transport.write(
-            b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n%b" % (status, len(body), body)
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%b" % (error.status, phrase, len(body), body)
         )
         self.transport.close()
 
@@ -300,19 +306,16 @@ class SideDoor:
         await self._server.shutdown([self._listener])
 
 
-async def _without_host(scope: Any, receive: Any, send: Any) -> None:
-    """The answer to a request that does not say, in one Host header, whom it is for.
-
-    RFC 9112, section 3.2. A cycle sends it, and so it comes in its turn where requests are
-    pipelined.
-    """
-    body = _REFUSED % (b"An HTTP/1.1 request needs one valid Host header.", b"null")
+async def _answer(error: ProxyError, scope: Any, receive: Any, send: Any) -> None:
+    """Refuse a request of which only the head is wrong. As an app, so that it comes in its turn
+    where requests are pipelined."""
+    body = error_body(error)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -329,9 +332,15 @@ async def _send_unchunked(cycle: Any, send: Callable[[Any], Any], message: Any) 
 
 
 def configure(
-    app: Any, host: str, port: int, drain_timeout: float, idle_timeout: float = IDLE_SECONDS
+    app: Any,
+    host: str,
+    port: int,
+    drain_timeout: float,
+    idle_timeout: float = IDLE_SECONDS,
+    refused: Refused = lambda error: None,
 ) -> uvicorn.Config:
-    """uvicorn's configuration for this house; the times in seconds.
+    """uvicorn's configuration for this house; the times in seconds. ``refused`` is told of what is
+    no HTTP.
 
     A balancer that keeps a connection longer than ``idle_timeout`` meets a closed one now and then,
     and answers 502 for it.
@@ -340,7 +349,7 @@ def configure(
         app,
         host=host,
         port=port,
-        http=Connection,
+        http=cast(Any, functools.partial(Connection, refused)),  # called as the class is
         ws="none",
         lifespan="on",
         log_config=None,

@@ -2,9 +2,12 @@
 
 import io
 import logging
+import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -327,6 +330,34 @@ def test_a_flood_of_urls_that_are_none_is_told_by_its_number(
         headers = {"host": "evil.example"}  # the door's lines are counted by themselves
         assert client.get("/v1/models", headers=headers).status_code == 403
         wait_until(lambda: requests(stream)[-1]["endpoint"] == "door")
+
+
+def test_what_is_no_http_is_told_but_never_a_flood_of_it(logged: Any, simulator: Simulator) -> None:
+    """No key is needed for it, and a connection costs less than its line."""
+    sent = (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01",  # TLS, at a port without
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 70_000,
+    )
+    malformed = 'bedrock_proxy_requests_rejected_total{reason="malformed"}'
+    with serving(simulator.url, environment={"BEDROCK_PROXY_API_KEY": KEY}) as one:
+        stream = logged("info", "json")
+        parts = urlsplit(one.url)
+        for number in range(MOST + 20):
+            with socket.create_connection((parts.hostname, parts.port)) as client:
+                client.sendall(sent[number % 3])
+                with suppress(ConnectionResetError):  # what was not read of a head resets the line
+                    assert client.recv(100)
+        wait_until(lambda: one.samples()[malformed] == MOST + 20)
+    told = requests(stream)
+    assert len(told) == MOST
+    assert {line["endpoint"] for line in told} == {"door"}
+    assert {line["level"] for line in lines(stream)} == {"info"}
+    assert [(line["status"], line["code"]) for line in told[:3]] == [
+        (400, "malformed_request"),
+        (400, "malformed_request"),
+        (431, "head_too_large"),
+    ]
 
 
 def test_a_page_that_is_turned_away_is_told(logged: Any, simulator: Simulator) -> None:

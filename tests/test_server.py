@@ -171,7 +171,9 @@ def test_what_is_no_http_is_answered_in_the_envelope(upstream: RawUpstream) -> N
         client.sendall(b"NONSENSE\r\n\r\n")
         head, _, body = read_all(client).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 400 ")
-        assert orjson.loads(body)["error"].keys() == {"message", "type", "param", "code"}
+        error = orjson.loads(body)["error"]
+        assert error.keys() == {"message", "type", "param", "code"}
+        assert error["code"] == "malformed_request"
 
 
 @pytest.mark.parametrize(

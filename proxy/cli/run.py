@@ -54,8 +54,9 @@ def run(
     stderr.on_lost = house.metrics.log_lines_dropped.inc
     side = _side_door(house, inherited)
     config = configure(
-        house.asgi, settings.host, settings.port, settings.drain_timeout, settings.idle_timeout
-    )
+        house.asgi, settings.host, settings.port, settings.drain_timeout, settings.idle_timeout,
+        house.refused,
+    )  # fmt: skip
     server = Server(
         config,
         leave=house.leave,

@@ -36,7 +36,7 @@ LAG_EDGES: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 # Words that are known beforehand: their series start at zero, so that rate() sees the first event.
 REJECTIONS: Final = (
     "overload", "draining", "body_too_large", "auth", "rate_limit", "budget", "model_not_allowed",
-    "host", "origin", "unknown_url",
+    "host", "origin", "unknown_url", "malformed",
 )  # fmt: skip
 OUTCOMES: Final = (
     "ok", "throttled", "client_error", "server_error", "timeout", "connect_error"

@@ -92,7 +92,8 @@ def serving(
 
     async def main() -> None:
         house = build(loaded, aws, mode=mode, engine=engine)
-        config = configure(house.asgi, "127.0.0.1", 0, loaded.settings.drain_timeout)
+        drain_timeout = loaded.settings.drain_timeout
+        config = configure(house.asgi, "127.0.0.1", 0, drain_timeout, refused=house.refused)
         server = Server(
             config, leave=house.leave, drain=house.drain, reload=house.reload, ready=announce
         )
