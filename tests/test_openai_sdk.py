@@ -117,9 +117,10 @@ def test_parallel_tool_calls_have_indexes_of_their_own(client: openai.OpenAI) ->
     assert len({call.id for call in message.tool_calls}) == len(message.tool_calls)
 
 
-def test_limits_and_stops(client: openai.OpenAI) -> None:
+@pytest.mark.parametrize("model", [SONNET, NOVA])
+def test_limits_and_stops(client: openai.OpenAI, model: str) -> None:
     question: Any = {
-        "model": SONNET,
+        "model": model,
         "messages": [{"role": "user", "content": "Write 200 words about the sea."}],
     }
     cut = client.chat.completions.create(**question, max_completion_tokens=5)

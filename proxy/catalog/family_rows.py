@@ -105,6 +105,7 @@ NOVA_MICRO: Final = Traits(
     sampling=ALL_SAMPLING,
     top_k_path=("inferenceConfig", "topK"),
     max_stop=4,
+    stop_kept=True,  # recorded on Nova Micro, which calls it end_turn, too
     inline_tags=("thinking",),
     cache_places=frozenset({"system", "messages"}),
     clamp_output=True,

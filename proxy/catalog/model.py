@@ -110,6 +110,8 @@ class Traits:
     max_stop: int | None = None
     blank_stop: bool = True
     """Takes stop sequences made of white space only."""
+    stop_kept: bool = False
+    """Leaves the stop sequence that ended it in its text, where it is then cut off."""
     length: bool = True
     """Takes ``maxTokens``."""
     min_max_tokens: int = 1

@@ -42,13 +42,15 @@ def answer(call: Call, ledger: Ledger, chance: Random) -> Answer:
     ran = served(call, reading, _call_id(call, "system", 0, chance))
     content = ran + _composed(call, reading, calls, ledger)
     ledger.remember([block["toolUse"]["toolUseId"] for block in calls], content)
-    stopped = _cut_at_stop(content, call.inference.get("stopSequences") or [])
+    kept = call.family.keeps_stop
+    stopped = _cut_at_stop(content, call.inference.get("stopSequences") or [], kept=kept)
     limit = call.inference.get("maxTokens") or call.model.output_limit or _ENDLESS
     content, tokens, full = _cut_at_limit(content, limit)
     if full:
         return Answer(content, "max_tokens", tokens)
     if stopped is not None:
-        return Answer(content, "stop_sequence", tokens, stop_sequence=stopped)
+        reason = "end_turn" if kept else "stop_sequence"
+        return Answer(content, reason, tokens, stop_sequence=stopped)
     return Answer(content, "tool_use" if calls else "end_turn", tokens)
 
 
@@ -124,15 +126,18 @@ def _reasoning(call: Call, reading: Reading, ledger: Ledger, step: int) -> list[
     return [{"reasoningContent": {"reasoningText": signed}}]
 
 
-def _cut_at_stop(content: list[Block], sequences: list[str]) -> str | None:
-    """Cut the content at the earliest stop sequence in its text; which one, or None."""
+def _cut_at_stop(content: list[Block], sequences: list[str], *, kept: bool) -> str | None:
+    """Cut the content at the earliest stop sequence in its text; which one, or None.
+
+    `kept`: the sequence stays, as on Nova (recorded on Nova Micro, with end_turn as the reason).
+    """
     for at, block in enumerate(content):
         if "text" not in block:
             continue
         found = [(block["text"].find(s), s) for s in sequences if s in block["text"]]
         if found:
             where, sequence = min(found)
-            cut = block["text"][:where]
+            cut = block["text"][: where + (len(sequence) if kept else 0)]
             content[at:] = [{"text": cut}] if cut else []
             return sequence
     return None

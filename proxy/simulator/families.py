@@ -77,6 +77,7 @@ _NOVA = Family(
     s3=True,
     result_media=frozenset({"image", "document"}),
     fields=frozenset({"inferenceConfig"}),
+    keeps_stop=True,
     overflow="nova",
     cache=frozenset({"system", "messages"}),
     cache_usage="written",

@@ -46,6 +46,7 @@ class Family:
     # Sampling and limits.
     sampling: Literal["both", "one", "none"] = "both"
     stop: bool = True
+    keeps_stop: bool = False
     min_output: int = 1
     fields: frozenset[str] = NOTHING
     overflow: Literal["claude", "nova2", "nova", "plain"] = "plain"

@@ -153,6 +153,12 @@ def test_stop_sequence_cuts_and_is_named(ask: Ask) -> None:
     assert answer["additionalModelResponseFields"] == {"stop_sequence": "5"}
 
 
+def test_nova_leaves_the_stop_sequence_in_its_text(ask: Ask) -> None:
+    """Recorded: "The city of Paris" for a stop at "Paris", and end_turn."""
+    answer = ask("Count to 9", NOVA, inferenceConfig={"stopSequences": ["5", "7"]})
+    assert (text_of(answer), answer["stopReason"]) == ("1, 2, 3, 4, 5", "end_turn")
+
+
 def test_results_are_quoted(runtime: Any) -> None:
     question = user("What is the weather in Oslo?")
     first = runtime.converse(modelId=SONNET, messages=[question], toolConfig=WEATHER)

@@ -1,8 +1,9 @@
 """Sampling, length and stop sequences: ``inferenceConfig`` and its kin among the native fields.
 
 A value that a family refuses is dropped, one beyond Converse's range is clamped, and a stop
-sequence that cannot be sent is emulated on the answer; each is noted. A dropped value that equals
-the model's own default (temperature 1, top_p 1) loses nothing and is only told.
+sequence that cannot be sent is emulated on the answer; each is noted. One that the family leaves
+in its text is looked for there, too. A dropped value that equals the model's own default
+(temperature 1, top_p 1) loses nothing and is only told.
 
 Source: *InferenceConfiguration* of Converse; which family refuses what stands in its traits.
 """
@@ -28,7 +29,8 @@ class Inference:
     max_tokens: int | None = None
     sampling: dict[str, float] = field(default_factory=dict)
     stop: tuple[str, ...] = ()
-    emulated_stop: tuple[str, ...] = ()
+    cut_at: tuple[str, ...] = ()
+    """Stop sequences to look for in the answer."""
     top_k_path: tuple[str, ...] = ()
     penalties: dict[str, float] = field(default_factory=dict)
 
@@ -55,12 +57,12 @@ class Inference:
 
 
 def translate_inference(request: ChatRequest, traits: Traits, notes: Notes) -> Inference:
-    stop, emulated = _stop(request.stop, traits, notes)
+    stop, cut_at = _stop(request.stop, traits, notes)
     return Inference(
         max_tokens=_max_tokens(request.max_tokens, traits, notes),
         sampling=_sampling(request, traits, notes),
         stop=stop,
-        emulated_stop=emulated,
+        cut_at=cut_at,
         top_k_path=traits.top_k_path,
         penalties=_penalties(request, traits, notes),
     )
@@ -130,7 +132,7 @@ def _penalties(request: ChatRequest, traits: Traits, notes: Notes) -> dict[str, 
 def _stop(
     asked: tuple[str, ...], traits: Traits, notes: Notes
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(sent, emulated). An empty sequence can never be met and is dropped."""
+    """(sent, looked for in the answer). An empty sequence can never be met and is dropped."""
     wanted = tuple(dict.fromkeys(entry for entry in asked if entry))
     if "" in asked:
         notes.add("stop:dropped", "stop", "An empty stop sequence cannot be met.")
@@ -146,4 +148,4 @@ def _stop(
     emulated = tuple(entry for entry in wanted if entry not in sent)
     if emulated:
         notes.tell("stop:emulated")
-    return sent, emulated
+    return sent, wanted if traits.stop_kept else emulated

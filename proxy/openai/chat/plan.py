@@ -37,7 +37,7 @@ class Plan:
     """Bedrock's name of the tool whose input *is* the answer's content."""
     json_mode: Literal["none", "native", "tool", "prompt"] = "none"
     stop: tuple[str, ...] = ()
-    """Stop sequences to be emulated on the text."""
+    """Stop sequences that end the text where they stand in it."""
     show_trace: bool = False
     """The caller asked for the guardrail trace."""
     inline_tags: tuple[str, ...] = ()

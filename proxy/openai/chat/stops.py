@@ -1,4 +1,4 @@
-"""Stop sequences on the answer, for models that do not take ``stopSequences``.
+"""Stop sequences on the answer, for models that do not take ``stopSequences`` or leave them in.
 
 What could still become a stop sequence is held back until the next text decides, so a sequence is
 found wherever chunk borders fall. The sequence itself is not passed on (OpenAI's contract for

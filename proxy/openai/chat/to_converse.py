@@ -234,7 +234,7 @@ def _plan(
         one_call=pieces.tools.one_call,
         json_tool=pieces.form.json_tool,
         json_mode=pieces.form.json_mode,
-        stop=pieces.inference.emulated_stop,
+        stop=pieces.inference.cut_at,
         show_trace=options.guardrail is None and trace != "disabled",
         inline_tags=() if tagged else traits.inline_tags,
         reasoning_as=cast("Any", options.reasoning_as),

@@ -9,9 +9,14 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.catalog.families import foundation_of, traits_for
+from proxy.catalog.model import Model
 from proxy.converse.replay import replay
 from proxy.converse.stream import ConverseStream
 from proxy.converse.types import Event
+from proxy.dialect import Options
+from proxy.openai.chat.request import parse_request
+from proxy.openai.chat.to_converse import translate
 from tests.openai.chat.captured import Case, Sdk, chunks, make_plan, plain, streamed, whole
 
 RECORDINGS = Path(__file__).parents[4] / "shared" / "captures"
@@ -73,6 +78,29 @@ def test_recordings_are_read_without_a_fault(operation: str, sdk: Sdk) -> None:
             assert plain(sdk.fold(stream)) == plain(sdk.parse(body)), path
             _check_against_source(path, events, orjson.loads(body), stream)
     assert answered >= 40
+
+
+def test_a_stop_sequence_that_nova_left_in_its_text_is_cut_off() -> None:
+    """Recorded: ``stopSequences`` ["Paris"], and the answer "The city of Paris", end_turn."""
+    path = RECORDINGS / "pydantic--pydantic-ai" / "test-stop-settings-bedrock.json"
+    if not path.is_file():
+        pytest.skip("no recordings beside the project (../shared/captures)")
+    exchange = json.loads(path.read_text())
+    [text] = [block["text"] for block in exchange["request"]["body"]["messages"][0]["content"]]
+    stops = exchange["request"]["body"]["inferenceConfig"]["stopSequences"]
+    ask = {"model": "m", "messages": [{"role": "user", "content": text}], "stop": stops}
+    foundation = foundation_of(exchange["model"])
+    model = Model("m", exchange["model"], foundation, "m", traits_for(foundation))
+    translation = translate(parse_request(orjson.dumps(ask), {}), model, Options())
+    assert translation.body["inferenceConfig"]["stopSequences"] == stops
+    assert translation.notes == ()
+    case = Case(path.stem, "", translation.plan, {}, ())
+    events = replay(exchange["response"]["body"])
+    [choice] = orjson.loads(whole(case, [events], None))["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("The city of ", "stop")
+    [end] = [one for c in chunks(streamed(case, [events], None)) for one in c["choices"]
+             if one["finish_reason"]]  # fmt: skip
+    assert (end["finish_reason"], end["stop_sequence"]) == ("stop", "Paris")
 
 
 def _check_against_source(
