@@ -6,19 +6,16 @@ the old gateway's README and usage guide (facts; the texts are ours), against th
 """
 
 import base64
-import os
 import re
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import openai
@@ -28,6 +25,7 @@ import pytest
 from proxy.likeness import LIKENESSES, stand_ins
 from proxy.settings import FIELDS, SettingsError, load
 from proxy.simulator import Simulator
+from tests.support.commands import heard
 
 ROOT = Path(__file__).parents[1]
 GATEWAY = "bedrock-access-gateway"
@@ -45,11 +43,6 @@ def started(simulator: Simulator, **variables: str) -> Iterator[tuple[str, str]]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": "/nonexistent",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ACCESS_KEY_ID": simulator.access_key,
         "AWS_SECRET_ACCESS_KEY": simulator.secret_key,
         "AWS_ENDPOINT_URL_BEDROCK": simulator.url,
@@ -58,23 +51,9 @@ def started(simulator: Simulator, **variables: str) -> Iterator[tuple[str, str]]
         "PORT": port,
         **variables,
     }
-    with subprocess.Popen(
-        [sys.executable, "-m", "proxy", "serve", "--like", GATEWAY],
-        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        said = ""
-        try:
-            while "listening on" not in said:
-                line = process.stdout.readline()
-                assert line, said
-                said += line
-            yield f"http://127.0.0.1:{port}", said
-        finally:
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-            process.stdout.read()
-            process.wait(15)
+    with heard("serve", "--like", GATEWAY, **environment) as (_, url, said):
+        assert urlsplit(url).port == int(port)
+        yield f"http://127.0.0.1:{port}", said
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,14 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @contextmanager
 def started(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running command and the URL it told."""
+    with heard(*arguments, **environment) as (process, url, _):
+        yield process, url
+
+
+@contextmanager
+def heard(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A running command, the URL it told, and all that it said until then. A command that ends
+    without a URL is an ``AssertionError`` of what it said."""
     with subprocess.Popen(
         [sys.executable, "-m", "proxy", *arguments],
         cwd=ROOT, env=BARE | environment, text=True,
@@ -50,7 +58,7 @@ def started(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Po
             # A full pipe would hold up the process in the middle of a log line.
             reader = threading.Thread(target=process.stdout.read, daemon=True)
             reader.start()
-            yield process, url[1]
+            yield process, url[1], "".join(lines)
         finally:
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
