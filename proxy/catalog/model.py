@@ -86,7 +86,7 @@ class Traits:
     schema_refs: bool = True
     """Follows ``$ref`` and ``$defs`` in tool schemas; else they are inlined."""
     schema_top_strict: bool = False
-    """Refuses top-level schema keywords other than type, properties, required."""
+    """Said to refuse most schema keywords at the top; what it was recorded taking is kept."""
     schema_lookaround: bool = True
     """Takes regex look-around in ``pattern``."""
     schema_any_name: bool = True

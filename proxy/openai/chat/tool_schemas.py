@@ -42,10 +42,14 @@ _COMBINATORS: Final = ("allOf", "anyOf", "oneOf")
 _LISTS: Final = frozenset({*_COMBINATORS, "prefixItems"})
 _VALUES: Final = frozenset({"default", "const", "enum", "examples", "example"})
 """Keywords whose value is data, not schema."""
-_ANNOTATIONS: Final = frozenset(
-    {"$schema", "$id", "$comment", "$anchor", "title", "description", "examples", "example"}
-)
-_TOP_KEPT: Final = frozenset({"type", "properties", "required", "additionalProperties"})
+_TOP_KEPT: Final = frozenset({"type", "properties", "required", "additionalProperties", "title"})
+"""What a model that is picky at the top was recorded taking there."""
+_NO_LOSS: Final = frozenset(
+    {
+        "$schema", "$id", "$comment", "$anchor", "description", "examples", "example",
+        "strict",  # no keyword: clients put it inside, though it belongs beside the schema
+    }
+)  # fmt: skip
 _PROPERTY_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _LOOKAROUND: Final = re.compile(r"\(\?<?[=!]")
 
@@ -270,7 +274,7 @@ def _object_on_top(schema: Mapping[str, Json], path: str) -> Schema:
 
 
 def _without_top_keywords(top: Schema, path: str, notes: Notes) -> Schema:
-    lost = top.keys() - _TOP_KEPT - _ANNOTATIONS
+    lost = top.keys() - _TOP_KEPT - _NO_LOSS
     if lost:
         notes.add("tools.parameters:dropped", path, "This model's schemas take no such keyword.")
     return {key: value for key, value in top.items() if key in _TOP_KEPT}

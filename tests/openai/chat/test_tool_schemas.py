@@ -1,5 +1,7 @@
 """Schemas of tools and answers: repaired, closed, and never changed twice."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -9,13 +11,14 @@ from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.catalog.families import FAMILIES, traits_for
+from proxy.catalog.families import FAMILIES, foundation_of, traits_for
 from proxy.catalog.model import Traits
 from proxy.errors import ProxyError
 from proxy.openai.chat.closed_schemas import closed_schema
 from proxy.openai.chat.notes import Notes
 from proxy.openai.chat.tool_schemas import shape_of, tool_schema
 
+CAPTURES = Path(__file__).resolve().parents[4] / "shared" / "captures"
 CLAUDE = traits_for("anthropic.claude-sonnet-4-5-20250929-v1:0")
 NOVA = traits_for("amazon.nova-lite-v1:0")
 KIMI = traits_for("moonshotai.kimi-k3")
@@ -207,6 +210,7 @@ def test_references_are_inlined_elsewhere() -> None:
     leaf = {"type": "string", "title": "Leaf"}
     assert schema == {
         "type": "object",
+        "title": "Order",
         "properties": {
             "item": {"type": "object", "properties": {"leaf": leaf}, "description": "what"},
             "more": {"type": "array", "items": leaf},
@@ -266,10 +270,36 @@ def test_inlining_does_not_explode() -> None:
     assert len(orjson.dumps(schema)) < 3_000_000
 
 
+def recorded_schemas() -> Iterator[tuple[str, dict[str, Any]]]:
+    """(model id, ``inputSchema.json``) of tools that Bedrock was recorded taking."""
+    for path in sorted(CAPTURES.glob("*/*.json")):
+        exchange = orjson.loads(path.read_bytes())
+        body = exchange["request"]["body"]
+        taken = exchange["recorded"] == "real" and exchange["response"]["status"] == 200
+        if taken and exchange["operation"].startswith("Converse") and isinstance(body, dict):
+            for tool in body.get("toolConfig", {}).get("tools", ()):
+                if "toolSpec" in tool:
+                    yield exchange["model"], tool["toolSpec"]["inputSchema"]["json"]
+
+
+@pytest.mark.skipif(not CAPTURES.is_dir(), reason="no recordings beside the project")
+def test_what_bedrock_took_is_sent_as_it_was() -> None:
+    seen = 0
+    for model_id, schema in recorded_schemas():
+        made, tokens = cleaned(schema, traits_for(foundation_of(model_id)))
+        lost = {"strict"} if "nova" in model_id else set()  # recorded as overlooked there
+        kept = {key: value for key, value in schema.items() if key not in lost}
+        assert (made, tokens) == (kept, []), model_id
+        seen += 1
+    assert seen > 80
+
+
 def test_a_strict_top_keeps_what_it_may() -> None:
     parameters = {
         "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "T",
         "description": "d",
+        "strict": True,
         "type": "object",
         "properties": {"a": {"type": "string", "title": "A"}},
         "required": ["a"],
@@ -277,7 +307,7 @@ def test_a_strict_top_keeps_what_it_may() -> None:
         "patternProperties": {"^x": {}},
     }
     schema, tokens = cleaned(parameters, NOVA)
-    assert list(schema) == ["type", "properties", "required", "additionalProperties"]
+    assert list(schema) == ["type", "title", "properties", "required", "additionalProperties"]
     assert schema["properties"] == parameters["properties"]
     assert tokens == ["tools.parameters:dropped"]
     del parameters["patternProperties"]
