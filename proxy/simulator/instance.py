@@ -20,6 +20,9 @@ from typing import Any
 Schema = dict[str, Any]
 
 _DEEPEST = 8
+"""From here on lists are empty, optional members left out, and what may be null is null."""
+_ENDLESS = 2 * _DEEPEST
+"""A schema that still wants more has no finite instance: it gets null."""
 _FORMATS = MappingProxyType(
     {
         "date": "2026-01-31",
@@ -82,18 +85,18 @@ def instance_of(schema: Any, hints: Hints) -> Any:
 def _make(schema: Any, root: Schema, hints: Hints, name: str, depth: int) -> Any:
     if not isinstance(schema, dict):
         return f"example {name}"
-    schema = _resolved(schema, root)
+    schema = _resolved(schema, root, deep=depth >= _DEEPEST)
     for word in ("const", "default"):
         if word in schema:
             return schema[word]
     if schema.get("enum"):
         return _mentioned(schema["enum"], hints)
-    maker = _MAKERS.get(_type(schema))
+    maker = None if depth > _ENDLESS else _MAKERS.get(_type(schema, deep=depth >= _DEEPEST))
     return None if maker is None else maker(schema, root, hints, name, depth)
 
 
-def _resolved(schema: Schema, root: Schema) -> Schema:
-    """Follow `$ref`, take the first real branch of anyOf/oneOf, merge allOf."""
+def _resolved(schema: Schema, root: Schema, *, deep: bool = False) -> Schema:
+    """Follow `$ref`, take the first real branch of anyOf/oneOf (deep down: null), merge allOf."""
     for _ in range(_DEEPEST):
         if "$ref" in schema:
             schema = _lookup(str(schema["$ref"]), root)
@@ -102,7 +105,8 @@ def _resolved(schema: Schema, root: Schema) -> Schema:
         elif branches := schema.get("anyOf") or schema.get("oneOf"):
             rest = {k: v for k, v in schema.items() if k not in ("anyOf", "oneOf")}
             real = [b for b in branches if isinstance(b, dict) and b.get("type") != "null"]
-            schema = {**rest, **(real[0] if real else {"type": "null"})}
+            ended = not real or (deep and {"type": "null"} in branches)
+            schema = {**rest, **({"type": "null"} if ended else real[0])}
         else:
             break
     return schema
@@ -127,10 +131,11 @@ def _merged(schema: Schema, root: Schema) -> Schema:
     return merged
 
 
-def _type(schema: Schema) -> str:
+def _type(schema: Schema, *, deep: bool = False) -> str:
     declared = schema.get("type")
     if isinstance(declared, list):
-        declared = next((t for t in declared if t != "null"), "null")
+        ended = deep and "null" in declared
+        declared = "null" if ended else next((t for t in declared if t != "null"), "null")
     if declared is None:
         declared = (
             "object" if "properties" in schema else "array" if "items" in schema else "string"

@@ -17,6 +17,15 @@ NODE: dict[str, Any] = {
     },
     "required": ["name", "children"],
 }
+LINK: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "value": {"type": "number"},
+        "next": {"anyOf": [{"$ref": "#/$defs/link"}, {"type": "null"}]},
+        "last": {"type": ["integer", "null"]},
+    },
+    "required": ["value", "next", "last"],
+}
 
 SCHEMAS: list[dict[str, Any]] = [
     {"type": "object"},
@@ -58,6 +67,8 @@ SCHEMAS: list[dict[str, Any]] = [
         "$defs": {"unit": {"type": "string", "enum": ["C", "F"]}},
     },
     {"$ref": "#/$defs/node", "$defs": {"node": NODE}},
+    {"$ref": "#/$defs/link", "$defs": {"link": LINK}},
+    {"$ref": "#/$defs/link", "$defs": {"link": {**LINK, "type": ["object", "null"]}}},
     {"type": "object", "required": ["free"], "additionalProperties": {"type": "integer"}},
 ]
 
@@ -158,6 +169,11 @@ def test_the_prompt_fills_the_arguments() -> None:
     text = "Show the weather of New York for 5 days, unit fahrenheit"
     filled = instance_of(schema, Hints.of(text))
     assert filled == {"city": "New York", "days": 5, "unit": "fahrenheit"}
+
+
+def test_a_schema_without_a_finite_instance_comes_to_an_end() -> None:
+    schema = {"properties": {"next": {"$ref": "#"}}, "required": ["next"]}
+    assert instance_of(schema, Hints())["next"]["next"]["next"]
 
 
 def test_turns_take_turns() -> None:
