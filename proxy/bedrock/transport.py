@@ -10,6 +10,9 @@ free to try again: a connection that ended before it answered anything.
 Source: HTTPX docs, *Transports*; Bedrock endpoints speak HTTP/1.1 with keep-alive.
 """
 
+import errno
+import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from time import monotonic
 from types import MappingProxyType
@@ -29,6 +32,32 @@ _HEADERS: Final = MappingProxyType(
 )
 _TIMEOUTS: Final[Timeouts] = MappingProxyType(
     {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
+)
+
+_STRANGER: Final = (
+    "no authority that is trusted here signed its certificate: AWS_CA_BUNDLE names more"
+)
+_CERTIFICATES: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        9: "its certificate is not valid yet: is our clock right?",
+        10: "its certificate has expired",
+        18: _STRANGER,
+        19: _STRANGER,
+        20: _STRANGER,
+        21: _STRANGER,
+        62: "its certificate is for another host",
+        64: "its certificate is for another host",
+    }
+)
+"""By OpenSSL's X509_V_ERR numbers (``x509_vfy.h``)."""
+_ERRNOS: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        errno.ECONNREFUSED: "the connection was refused",
+        errno.ENETUNREACH: "there is no route to it",
+        errno.EHOSTUNREACH: "there is no route to it",
+        errno.EMFILE: "the proxy has no file descriptor left",
+        errno.ENFILE: "this machine has no file descriptor left",
+    }
 )
 
 _SIGNED: Final = frozenset({b"content-type", b"host", b"x-amz-target"})
@@ -212,7 +241,22 @@ def _before_answer(fault: httpx.TransportError) -> ProxyError:
         return DeadConnection(type(fault).__name__)
     return ProxyError(
         502,
-        f"Bedrock cannot be reached ({type(fault).__name__}).",
+        f"Bedrock cannot be reached ({_trouble(fault)}).",
         code="upstream_unreachable",
         retry="transient",
     )
+
+
+def _trouble(fault: httpx.TransportError) -> str:
+    """What kept a connection from coming about, in words that name no host."""
+    cause: BaseException = fault
+    while deeper := cause.__cause__ or cause.__context__:  # httpcore's has no cause
+        cause = deeper
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _CERTIFICATES.get(cause.verify_code, "its certificate is not valid")
+    if isinstance(cause, ssl.SSLError):
+        return "TLS failed"
+    if isinstance(cause, socket.gaierror | UnicodeError):
+        return "its name is not found"
+    number = cause.errno if isinstance(cause, OSError) else None
+    return _ERRNOS.get(number or 0, type(fault).__name__)

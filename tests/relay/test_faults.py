@@ -293,12 +293,14 @@ def test_an_upstream_that_is_not_there_is_a_502() -> None:
     with serving("http://127.0.0.1:9", settings=FAST) as proxy:
         told = ask(proxy)
         assert (told.status, told.error["code"]) == (502, "upstream_unreachable")
+        assert told.error["message"] == "Bedrock cannot be reached (the connection was refused)."
 
 
 def test_a_name_that_resolves_to_nothing_is_a_502() -> None:
     with serving("http://bedrock.invalid", settings=FAST) as proxy:
         told = ask(proxy)
         assert (told.status, told.error["code"]) == (502, "upstream_unreachable")
+        assert told.error["message"] == "Bedrock cannot be reached (its name is not found)."
 
 
 class _Plain(socketserver.BaseRequestHandler):
@@ -315,6 +317,7 @@ def test_an_upstream_that_speaks_no_tls_is_a_502() -> None:
             told = ask(proxy)
         server.shutdown()
     assert (told.status, told.error["code"]) == (502, "upstream_unreachable")
+    assert told.error["message"] == "Bedrock cannot be reached (TLS failed)."
 
 
 @pytest.mark.long

@@ -13,8 +13,12 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from proxy.bedrock.bearer import Bearer
+from proxy.bedrock.transport import Outgoing, SignedTransport
+from proxy.errors import ProxyError
 from tests.bedrock.wire.peer import (
     CHUNKED,
+    NOBODY,
     OK,
     Line,
     body_of,
@@ -119,6 +123,31 @@ async def test_a_certificate_for_another_name_is_refused(kind: str, authority: A
             with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                 await fetch(engine, request(url, connect=3.0))
         assert not any(line.heads for line in far.lines)
+
+
+@pytest.mark.parametrize(
+    ("trusting", "named", "says"),
+    [
+        (False, True, "no authority that is trusted here signed its certificate"),
+        (True, False, "its certificate is for another host"),
+    ],
+)
+async def test_an_operator_is_told_what_is_wrong_with_a_certificate(
+    kind: str, authority: Authority, trusting: bool, named: bool, says: str
+) -> None:
+    """A network that opens TLS on the way is the usual case; our words name no host."""
+    context = authority.server if named else authority.elsewhere
+    async with (
+        engine_of(kind, bundle=authority.bundle if trusting else NOBODY) as engine,
+        peer(serving(OK), context) as far,
+    ):
+        transport = SignedTransport(engine, Bearer("key"))
+        for host in ("127.0.0.1", "localhost"):
+            url = httpx.URL(far.url.replace("127.0.0.1", host))
+            with pytest.raises(ProxyError, match=says) as caught:
+                await transport.send(Outgoing("GET", url))
+            assert caught.value.code == "upstream_unreachable"
+            assert host not in caught.value.message
 
 
 async def test_a_peer_that_speaks_no_tls(kind: str, authority: Authority) -> None:
