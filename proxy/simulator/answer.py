@@ -217,4 +217,4 @@ def _usage(call: Call, answer: Answer, *, streaming: bool) -> dict[str, Any]:
         usage["cacheWriteInputTokens"] = usage["cacheWriteInputTokenCount"] = cached.write
     if cached.write and call.family.is_claude:
         usage["cacheDetails"] = [{"inputTokens": n, "ttl": ttl} for ttl, n in cached.written]
-    return usage
+    return dict(sorted(usage.items()))

@@ -104,7 +104,7 @@ def _get_profile(identifier: str, query: Query, state: State) -> dict[str, Any]:
     profile = state.estate.profiles.get(identifier.rpartition("/")[2])
     if profile is None:
         raise Refusal("ResourceNotFoundException", "Inference profile not found.")
-    return profile_summary(profile)
+    return dict(sorted({**profile_summary(profile), "toolboxArn": None}.items()))  # as recorded
 
 
 def _list_provisioned(identifier: str, query: Query, state: State) -> dict[str, Any]:

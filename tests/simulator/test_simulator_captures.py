@@ -14,6 +14,12 @@ from typing import Any
 
 import pytest
 
+from proxy.simulator import Simulator
+from proxy.simulator.answer import converse_body
+from proxy.simulator.brain import answer as think
+from proxy.simulator.brain import chance_of
+from proxy.simulator.caching import PromptCache
+from proxy.simulator.control_plane import respond
 from proxy.simulator.estate import Estate
 from proxy.simulator.judge import judge
 from proxy.simulator.refusals import Refusal
@@ -69,6 +75,10 @@ def restore(value: Any, ledger: Ledger, model: str, form: str = "pdf") -> Any:
     return restored
 
 
+# Members that the service has sent since October 2025 and early 2026; older recordings lack them.
+YOUNGER = frozenset({"serverToolUsage", "cacheDetails"})
+
+
 def verdict(exchange: dict[str, Any], estate: Estate) -> tuple[int, str]:
     ledger = Ledger(0)
     model = exchange["model"]
@@ -96,3 +106,45 @@ def test_verdicts_agree_with_the_service() -> None:
         if (status, message) != (response["status"], said):
             disagreements.append((name, (response["status"], said), (status, message)))
     assert disagreements == []
+
+
+def test_answers_have_the_members_that_were_recorded() -> None:
+    """Which members an answer has, and in which order, is a matter of the model."""
+    estate, ledger, seen = Estate.build("us-east-1"), Ledger(0), 0
+    for name, exchange in recorded():
+        model, response = exchange["model"], exchange["response"]
+        if response["status"] != 200 or exchange["operation"] != "Converse":
+            continue
+        foundation = estate.resolve(model).model.id
+        asked = restore(exchange["request"]["body"], ledger, foundation)
+        call = judge("Converse", model, asked, estate, ledger, "vendor")
+        answer = think(call, ledger, chance_of(call, 0))
+        answer.cached = PromptCache().use(call, 0.0)
+        made = converse_body(call, answer, 1)
+        for members in (made, made["usage"], *calls_of(made)):
+            assert list(members) == sorted(members), name
+        assert set(made["usage"]) - YOUNGER == set(response["body"]["usage"]) - YOUNGER, name
+        if calls_of(made) and calls_of(response["body"]):
+            typed = [{"type" in use for use in calls_of(one)} for one in (made, response["body"])]
+            assert typed[0] == typed[1], name
+        seen += 1
+    assert seen > 150
+
+
+def test_listings_have_the_members_that_were_recorded() -> None:
+    state = Simulator().state
+    read = CAPTURES / "DataDog--dd-trace-py" / "bedrock-converse-inference-profile.json"
+    profile = json.loads(read.read_text())["response"]["body"]
+    made = respond("GetInferenceProfile", "us.amazon.nova-lite-v1:0", {}, state)
+    assert list(made) == sorted(profile)
+    read = CAPTURES / "posit-dev--chatlas" / "test-anthropic-models-1.json"
+    listed = json.loads(read.read_text())["response"]["body"]
+    made = respond("ListFoundationModels", "", {}, state)
+    assert list(made) == list(listed)
+    [members] = {tuple(summary) for summary in made["modelSummaries"]}
+    assert members == tuple(listed["modelSummaries"][0])
+
+
+def calls_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+    blocks = body["output"]["message"]["content"]
+    return [block["toolUse"] for block in blocks if "toolUse" in block]
