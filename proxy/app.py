@@ -45,7 +45,7 @@ from proxy.metrics import Metrics
 from proxy.metrics.lag import LoopLag
 from proxy.openai.chat.api import CHAT, chat
 from proxy.openai.completions.api import completions
-from proxy.openai.embeddings.api import EMBEDDINGS
+from proxy.openai.embeddings.api import embeddings
 from proxy.openai.errors import error_body
 from proxy.openai.models import render_list, render_one
 from proxy.parts import client_keys, open_account
@@ -127,7 +127,7 @@ def build(
     beside = settings.metrics_port is not None
     # Where any key is let in to be judged by AWS, none of them opens the figures.
     hidden = beside or (settings.client_keys and not settings.metrics_public)
-    routes = _routes(shop, account, prefixes)
+    routes = _routes(_spoken(settings), shop, account, prefixes)
     served = [
         *routes,
         *(_explain_routes(shop, account, prefixes) if settings.explain else ()),
@@ -227,17 +227,19 @@ def remembering(settings: Settings) -> Memory:
         raise SettingsError(str(fault)) from None
 
 
-def _spoken() -> Mapping[str, Dialect]:
+def _spoken(settings: Settings) -> Mapping[str, Dialect]:
     """The client APIs, by their path below a prefix."""
     return {
         "chat/completions": chat(),
         "completions": completions(CHAT),
-        "embeddings": EMBEDDINGS,
+        "embeddings": embeddings(settings.default_embedding_model),
     }
 
 
-def _routes(shop: Shop, account: Account, prefixes: Sequence[str]) -> Sequence[Route]:
-    spoken = {path: Generate(dialect, shop) for path, dialect in _spoken().items()}
+def _routes(
+    apis: Mapping[str, Dialect], shop: Shop, account: Account, prefixes: Sequence[str]
+) -> Sequence[Route]:
+    spoken = {path: Generate(dialect, shop) for path, dialect in apis.items()}
     catalog_for = everyones(account.discovery) if shop.clients is None else each_ones(shop.clients)
     listing = list_models(catalog_for, render_list)
     single = one_model(catalog_for, render_one, shop.desk.learned)

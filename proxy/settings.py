@@ -133,7 +133,9 @@ class Settings:
         read=read_targets,
     )
     default_model: str | None = _setting(None, "serves requests without a model, and `gpt-*` names")
-    default_embedding_model: str | None = _setting(None, "serves `text-embedding-*` names")
+    default_embedding_model: str | None = _setting(
+        None, "serves embeddings without a model, and `text-embedding-*` names"
+    )
     aliases: tuple[tuple[str, str], ...] = _setting(
         (),
         "names of your own for models: `name=id,…`, or `[aliases]`",

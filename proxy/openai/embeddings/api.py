@@ -4,7 +4,8 @@ Source: OpenAI API reference, *Create embeddings*.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NoReturn
+from functools import partial
+from typing import NoReturn
 
 from proxy.catalog.model import Model
 from proxy.dialect import Dialect
@@ -28,17 +29,19 @@ def _no_stream(*_: object) -> NoReturn:
     raise TypeError("embeddings do not stream")
 
 
-EMBEDDINGS: Final = Dialect(
-    name="embeddings",
-    parse=parse_request,
-    lacking=_lacking,
-    restored=_restored,
-    translate=translate,
-    encoder=_no_stream,
-    end=_no_stream,
-    collector=EmbeddingsCollector,
-    render=render,
-    error_body=error_body,
-    error_event=error_event,
-    weigh=weigh,
-)
+def embeddings(default_model: str | None = None) -> Dialect:
+    """The dialect; ``default_model`` serves requests that name none."""
+    return Dialect(
+        name="embeddings",
+        parse=partial(parse_request, default_model=default_model),
+        lacking=_lacking,
+        restored=_restored,
+        translate=translate,
+        encoder=_no_stream,
+        end=_no_stream,
+        collector=EmbeddingsCollector,
+        render=render,
+        error_body=error_body,
+        error_event=error_event,
+        weigh=weigh,
+    )

@@ -21,8 +21,8 @@ from proxy.openai.request_checks import (
     missing,
     read_choice,
     read_integer,
+    read_model,
     read_text,
-    require_text,
     wrong_type,
 )
 
@@ -66,14 +66,19 @@ class EmbeddingsRequest:
     stream: ClassVar[bool] = False
 
 
-def parse_request(body: bytes, headers: Mapping[str, str]) -> EmbeddingsRequest:
-    """A body as a checked request. Raises ``ProxyError`` 400 that names the fault."""
+def parse_request(
+    body: bytes, headers: Mapping[str, str], default_model: str | None = None
+) -> EmbeddingsRequest:
+    """A body as a checked request; ``default_model`` stands in where it names none. Raises
+    ``ProxyError`` 400 that names the fault."""
     fields = load_object(body)
     extra = fields.get("extra_body")
     fields = {**extra, **fields} if isinstance(extra, dict) else fields
     encoding = read_choice(fields, "encoding_format", ("float", "base64"))
     read_text(fields, "user", limit=MAX_NAME)
-    model = require_text(fields, "model", limit=_MAX_MODEL)
+    model = read_model(fields, _MAX_MODEL) or default_model
+    if not model:
+        raise missing("model")
     texts, paths = _texts(fields.get("input"))
     return EmbeddingsRequest(
         model=model,

@@ -12,7 +12,7 @@ from proxy.dialect import Weight
 from proxy.openai.chat.api import CHAT
 from proxy.openai.chat.weight import MEDIA_TOKENS, UNSAID_OUTPUT
 from proxy.openai.completions.api import completions
-from proxy.openai.embeddings.api import EMBEDDINGS
+from proxy.openai.embeddings.api import embeddings
 
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 MODEL = Model(name="m", id=CLAUDE, foundation=CLAUDE, label=CLAUDE, traits=traits_for(CLAUDE))
@@ -78,5 +78,6 @@ def test_prompts_and_texts_add_up() -> None:
     weight = dialect.weigh(dialect.parse(orjson.dumps(body), {}), MODEL)
     assert 6000 <= weight.input <= 6050
     assert weight.output == 20
-    texts = EMBEDDINGS.parse(orjson.dumps({"model": "m", "input": ["x" * 4000] * 3}), {})
-    assert EMBEDDINGS.weigh(texts, MODEL) == Weight(3003, 0)
+    dialect = embeddings()
+    texts = dialect.parse(orjson.dumps({"model": "m", "input": ["x" * 4000] * 3}), {})
+    assert dialect.weigh(texts, MODEL) == Weight(3003, 0)

@@ -9,7 +9,8 @@ import httpx
 import openai
 import pytest
 
-from tests.support.running import Running, wait_until
+from proxy.simulator import Simulator
+from tests.support.running import Running, serving, wait_until
 
 TITAN = "amazon.titan-embed-text-v2:0"
 TITAN_1 = "amazon.titan-embed-text-v1"
@@ -185,3 +186,22 @@ def test_a_purpose_that_a_model_has_not_is_noted(client: openai.OpenAI) -> None:
         model=TITAN, input="a", extra_body={"input_type": "query"}
     )
     assert raw.headers["x-bedrock-proxy-notes"] == "input_type:dropped"
+
+
+def test_a_request_without_a_model_goes_to_the_default(proxy: Running) -> None:
+    unnamed = post(proxy, input="a")
+    assert unnamed.status_code == 400
+    assert unnamed.json()["error"]["param"] == "model"
+    with Simulator() as simulator:
+        for default in (COHERE_3, "vectors"):
+            settings = {"default_embedding_model": default, "default_model": SONNET}
+            with serving(
+                simulator.url, settings=settings | {"aliases": f"vectors={COHERE_3}"},
+                access_key=simulator.access_key, secret_key=simulator.secret_key,
+            ) as with_default:  # fmt: skip
+                for body in ({}, {"model": None}, {"model": "text-embedding-3-small"}):
+                    answer = post(with_default, input="a", **body)
+                    assert answer.status_code == 200
+                    assert answer.headers["x-bedrock-proxy-model"] == COHERE_3
+                    assert answer.json()["model"] == (body.get("model") or default)
+                assert post(with_default, input="a", model="").status_code == 400
