@@ -13,7 +13,7 @@ tokens); recorded requests for the place before a trailing document or video.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple, cast
+from typing import Final, Literal, NamedTuple, cast
 
 from proxy.catalog.model import Traits
 from proxy.converse.types import ConverseRequest, Json
@@ -96,8 +96,9 @@ def legalise(
     if automatic and not marked and kept:
         _place(body, traits, anchors)
     for place in kept:
-        if _tidy(place.blocks, place.where):
-            notes.tell("cache_control:moved")
+        change = _tidy(place.blocks, place.where)
+        if change and marked:
+            notes.tell(f"cache_control:{change}")
     _bound(kept, notes)
     _live(kept, traits, ttl, notes)
 
@@ -164,11 +165,11 @@ def _strip(blocks: list[Block]) -> bool:
     return len(blocks) < before
 
 
-def _tidy(blocks: list[Block], where: str) -> bool:
+def _tidy(blocks: list[Block], where: str) -> Literal["", "moved", "dropped"]:
     """Points moved to where they may stand: never first, nor behind another point, reasoning,
-    a document or a video (recorded clients put it before those). True if one moved or went."""
+    a document or a video (recorded clients put it before those). Tells the worst of it."""
     tidy: list[Block] = []
-    changed = False
+    change: Literal["", "moved", "dropped"] = ""
     open_to = 0  # where a point may stand: before the reasoning and media at the end so far
     for block in blocks:
         if "cachePoint" not in block:
@@ -176,14 +177,17 @@ def _tidy(blocks: list[Block], where: str) -> bool:
             if where != "messages" or not _hides(block):
                 open_to = len(tidy)
             continue
-        changed |= open_to < len(tidy) or open_to == 0
+        if open_to == 0:
+            change = "dropped"
+        elif open_to < len(tidy):
+            change = change or "moved"
         if open_to and "cachePoint" in tidy[open_to - 1]:
             tidy[open_to - 1] = _longer(tidy[open_to - 1], block)
         elif open_to:
             tidy.insert(open_to, block)
             open_to += 1
     blocks[:] = tidy
-    return changed
+    return change
 
 
 def _hides(block: Block) -> bool:

@@ -43,11 +43,12 @@ from proxy.openai.request_checks import (
 Reader = Callable[[Mapping[str, Json], str, Intake], list[Block]]
 
 BLANK_RESULT: Final = "(empty)"
-BESIDE_DOCUMENT: Final = "The document is attached."
+ATTACHED: Final = "The {} is attached."
 MOVED: Final = "The {} follows after the tool results."
 _QUALIFIERS: Final = ("grounding_source", "query", "guard_content")
 _REASONING: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _MEDIA: Final = ("image", "document", "video", "audio")
+_NO_POINT_BEHIND: Final = ("document", "video")
 
 
 class Result(NamedTuple):
@@ -124,9 +125,11 @@ def result_blocks(message: Mapping[str, Json], at: str, intake: Intake) -> Resul
 
 
 def add_document_text(blocks: list[Block]) -> None:
-    """A message that holds a document must hold text (*DocumentBlock*)."""
+    """A message that holds a document must hold text (*DocumentBlock*); a point at the end comes
+    behind that."""
     if not any("text" in block or "guardContent" in block for block in blocks):
-        blocks.append({"text": BESIDE_DOCUMENT})
+        end = len(blocks) - ("cachePoint" in blocks[-1])
+        blocks.insert(end, {"text": ATTACHED.format("document")})
 
 
 def closing_mark(message: Mapping[str, Json], at: str, blocks: list[Block]) -> list[Block]:
@@ -140,8 +143,23 @@ def _content(content: Json, at: str, intake: Intake, table: Mapping[str, Reader]
         return _text(content, intake)
     blocks: list[Block] = []
     for part, path in _parts(content, f"{at}.content"):
-        blocks += _read(part, path, intake, table)
+        read = _read(part, path, intake, table)
+        if read and blocks:
+            _seat_point(blocks, intake)
+        elif read and "cachePoint" in read[0]:  # of a blank part, with nothing before it to mark
+            intake.notes.tell("cache_control:dropped")
+            continue
+        blocks += read
     return blocks
+
+
+def _seat_point(blocks: list[Block], intake: Intake) -> None:
+    """A point may not directly follow a document or a video: where more follows, a text goes in
+    between (recorded), so that what was marked is what is cached."""
+    if "cachePoint" in blocks[-1] and "messages" in intake.traits.cache_places:
+        kind = next((kind for kind in _NO_POINT_BEHIND if kind in blocks[-2]), None)
+        if kind is not None:
+            blocks.insert(-1, {"text": ATTACHED.format(kind)})
 
 
 def _parts(content: Json, at: str) -> Iterator[tuple[Mapping[str, Json], str]]:
@@ -167,7 +185,7 @@ def _read(
         raise bad_value(f"{at}.type", f"supported here are: {', '.join(table)}.")
     blocks = reader(part, at, intake)
     mark = cache_mark(part, at)
-    return [*blocks, mark] if mark is not None and blocks else blocks
+    return blocks if mark is None else [*blocks, mark]
 
 
 def _text(text: str, intake: Intake) -> list[Block]:

@@ -140,16 +140,16 @@ def test_points_in_their_places_stay() -> None:
 @pytest.mark.parametrize(
     ("content", "made", "noted"),
     [
-        ([POINT, TEXT], [TEXT], ("cache_control:moved",)),
+        ([POINT, TEXT], [TEXT], ("cache_control:dropped",)),
         ([TEXT, POINT, POINT], [TEXT, POINT], ()),
         ([TEXT, SHORT, HOUR], [TEXT, HOUR], ()),
         ([TEXT, HOUR, SHORT], [TEXT, HOUR], ()),
         ([TEXT, DOC, POINT], [TEXT, POINT, DOC], ("cache_control:moved",)),
         ([TEXT, DOC, VIDEO, POINT], [TEXT, POINT, DOC, VIDEO], ("cache_control:moved",)),
         ([TEXT, DOC, POINT, VIDEO, POINT], [TEXT, POINT, DOC, VIDEO], ("cache_control:moved",)),
-        ([DOC, POINT, TEXT], [DOC, TEXT], ("cache_control:moved",)),
+        ([DOC, POINT, TEXT], [DOC, TEXT], ("cache_control:dropped",)),
         ([DOC, TEXT, POINT], [DOC, TEXT, POINT], ()),
-        ([THOUGHT, POINT, TEXT], [THOUGHT, TEXT], ("cache_control:moved",)),
+        ([THOUGHT, POINT, TEXT], [THOUGHT, TEXT], ("cache_control:dropped",)),
         ([TEXT, THOUGHT, POINT], [TEXT, POINT, THOUGHT], ("cache_control:moved",)),
     ],
 )
@@ -266,8 +266,9 @@ def test_automatic_points_respect_the_clients() -> None:
 
 def test_an_automatic_point_stands_before_a_last_document() -> None:
     body = {"messages": [user(LONG, DOC)]}
-    made, _ = legal(body, automatic=True, anchors=(0,))
+    made, noted = legal(body, automatic=True, anchors=(0,))
     assert made["messages"][0]["content"] == [LONG, POINT, DOC]
+    assert noted == ()  # it was nobody's wish
 
 
 def test_automatic_points_do_not_wander_with_the_conversation() -> None:
