@@ -142,31 +142,36 @@ def _response_paths(body: Mapping[str, Json]) -> list[Json] | None:
 
 def _guardrail(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members | None:
     config, path = _member(body, "guardrailConfig", _GUARDRAIL)
-    for header, name in _GUARDRAIL_HEADERS:
-        sent = headers.get(header, "").strip()
-        if sent and name not in config:
-            config[name] = sent.lower() if name == "trace" else sent
-    if not config:
-        return None
-    for name in ("guardrailIdentifier", "guardrailVersion"):
-        if name not in config:
-            raise missing(join(path, name))
-    require_text(config, "guardrailIdentifier", path, 2048)
-    if not _VERSION.fullmatch(require_text(config, "guardrailVersion", path)):
-        raise bad_value(join(path, "guardrailVersion"), "a version number or DRAFT.")
-    read_choice(config, "trace", _TRACES, path)
-    read_choice(config, "streamProcessingMode", _MODES, path)
+    sent = {
+        name: word.lower() if name == "trace" else word
+        for header, name in _GUARDRAIL_HEADERS
+        if name not in config and (word := _header(headers, header))
+    }
+    if not config and not sent.keys() - {"trace"}:
+        return None  # a trace by header, of no guardrail, asks for nothing
+    paths = {name: join(path, name) for name in _GUARDRAIL}
+    paths |= {name: header for header, name in _GUARDRAIL_HEADERS if name in sent or not config}
+    config |= sent
+    told = {paths[name]: value for name, value in config.items()}
+    require_text(told, paths["guardrailIdentifier"], limit=2048)
+    if not _VERSION.fullmatch(require_text(told, paths["guardrailVersion"])):
+        raise bad_value(paths["guardrailVersion"], "a version number or DRAFT.")
+    read_choice(told, paths["trace"], _TRACES)
+    read_choice(told, paths["streamProcessingMode"], _MODES)
     return config
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    return headers.get(name, "").strip()
 
 
 def _performance(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members | None:
     config, path = _member(body, "performanceConfig", ("latency",))
-    sent = headers.get(_LATENCY_HEADER, "").strip()
+    sent = _header(headers, _LATENCY_HEADER).lower()
     if sent and not config:
-        config, path = {"latency": sent.lower()}, _LATENCY_HEADER
-    if read_choice(config, "latency", _LATENCIES, path) is None:
-        return None
-    return config
+        read_choice({_LATENCY_HEADER: sent}, _LATENCY_HEADER, _LATENCIES)
+        return {"latency": sent}
+    return config if read_choice(config, "latency", _LATENCIES, path) else None
 
 
 def _tier(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members | None:
@@ -175,9 +180,10 @@ def _tier(body: Mapping[str, Json], headers: Mapping[str, str]) -> Members | Non
     elif body.get("serviceTier") is None:  # "service_tier" is OpenAI's own field, a string
         body = {}
     config, path = _member(body, "serviceTier", ("type",))
-    sent = headers.get(_TIER_HEADER, "").strip()
+    sent = _header(headers, _TIER_HEADER).lower()
     if sent and not config:
-        config, path = {"type": sent.lower()}, _TIER_HEADER
+        read_choice({_TIER_HEADER: sent}, _TIER_HEADER, _TIERS)
+        return {"type": sent}
     return config if read_choice(config, "type", _TIERS, path) else None
 
 
