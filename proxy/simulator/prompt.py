@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from proxy.simulator.call import Block, Call, tool_results, tool_uses
+from proxy.simulator.call import Block, Call, Message, tool_results, tool_uses
 from proxy.simulator.instance import Hints
 
 _COMMON = frozenset(
@@ -55,16 +55,19 @@ _ORDERED = re.compile(
 )
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _ROUNDS = re.compile(r"\b(\d{1,3})\s+(?:rounds|steps|times|turns|calls)\b")
+_SPELLED = 4
 _SEVERAL = re.compile(r"\b(?:in parallel|parallel calls|simultaneously|at once|at the same time)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`asked` is the last plain user text, `results` what tools returned for the last turn."""
+    """`asked` is the last plain user text, `results` what tools returned since, `behind` what the
+    user said behind those results, in the same turn."""
 
     asked: str
     system: str
     results: tuple[tuple[str, str, bool], ...]
+    behind: str
     done: int
     continues: bool
     media: tuple[str, ...]
@@ -80,19 +83,49 @@ class Reading:
 
 
 def read(call: Call) -> Reading:
-    last = call.messages[-1]
-    asked_at = _last_question(call)
-    asked = text_of(call.messages[asked_at]["content"])
+    begins = _begins(call.messages)
+    turn = [message for message in call.messages[begins:] if message["role"] == "user"]
+    returned = [result for message in turn for result in tool_results(message)]
+    told = [block for message in turn for block in message["content"]]
+    behind = text_of(told).strip() if returned else ""
+    asked_at = _last_question(call.messages[:begins] if returned else call.messages)
+    question = call.messages[asked_at]["content"]
+    if _calls_for_a_tool(call, behind, call.messages[:begins]):
+        asked_at, question, returned, behind = begins, told, [], ""
     names = {
         use["toolUseId"]: use["name"] for message in call.messages for use in tool_uses(message)
     }
-    results = tuple(
-        (names.get(r["toolUseId"], "tool"), result_text(r), r.get("status") == "error")
-        for r in tool_results(last)
+    return Reading(
+        asked=text_of(question),
+        system=text_of(call.system),
+        results=tuple(
+            (names.get(r["toolUseId"], "tool"), result_text(r), r.get("status") == "error")
+            for r in returned
+        ),
+        behind=behind,
+        done=sum(1 for message in call.messages[asked_at:] if tool_uses(message)),
+        continues=call.messages[-1]["role"] == "assistant",
+        media=_media(told if returned else question),
     )
-    done = sum(1 for message in call.messages[asked_at:] if tool_uses(message))
-    system = text_of(call.system)
-    return Reading(asked, system, results, done, last["role"] == "assistant", _media(call))
+
+
+def _begins(messages: list[Message]) -> int:
+    """Where the user's turn begins. A lone full stop of the model's ends none: it keeps results
+    apart from what follows them, for families that want them alone."""
+    at = len(messages)
+    while at and messages[at - 1]["role"] != "assistant":
+        at -= 1
+        if at > 1 and messages[at - 1]["content"] == [{"text": "."}]:
+            at -= 1
+    return at
+
+
+def _calls_for_a_tool(call: Call, behind: str, before: list[Message]) -> bool:
+    """Whether what stands behind results spells a tool out, and is no reminder: those are sent
+    again and again."""
+    lowered = behind.lower()
+    spelled = any(_score(spec, set(), lowered) == _SPELLED for spec in call.specs)
+    return spelled and not any(behind in text_of(message["content"]) for message in before)
 
 
 def text_of(blocks: list[Block]) -> str:
@@ -154,15 +187,15 @@ def _meant(call: Call, reading: Reading) -> list[str]:
         if score:
             scored.append((score, spec["name"]))
     best = max((score for score, _ in scored), default=0)
-    return [name for score, name in scored if score == best or score >= 4]
+    return [name for score, name in scored if score == best or score >= _SPELLED]
 
 
 def _score(spec: dict[str, Any], words: set[str], lowered: str) -> int:
-    """4 for the whole name, 2 for a word of it, 1 for two words of the description."""
+    """`_SPELLED` for the whole name, 2 for a word of it, 1 for two words of the description."""
     name = spec["name"].lower()
     spelled = re.sub(r"[_-]+", " ", _HUMP.sub(" ", spec["name"])).lower()
     if name in lowered or (" " in spelled and spelled in lowered):
-        return 4
+        return _SPELLED
     if {w for w in re.findall(r"[a-z]{4,}", spelled)} & words - _COMMON:
         return 2
     described = set(re.findall(r"[a-z]{4,}", spec.get("description", "").lower())) - _COMMON
@@ -188,21 +221,17 @@ def _wants_several(call: Call, reading: Reading) -> bool:
     return bool(_SEVERAL.search(reading.lowered))
 
 
-def _last_question(call: Call) -> int:
+def _last_question(messages: list[Message]) -> int:
     """The index of the last user message that says something; results alone do not."""
-    for at in range(len(call.messages) - 1, -1, -1):
-        message = call.messages[at]
-        if (
-            message["role"] == "user"
-            and text_of(message["content"]).strip()
-            and (not tool_results(message))
-        ):
+    for at in range(len(messages) - 1, -1, -1):
+        message = messages[at]
+        says = message["role"] == "user" and text_of(message["content"]).strip()
+        if says and not tool_results(message):
             return at
     return 0
 
 
-def _media(call: Call) -> tuple[str, ...]:
-    """The kinds of media in the last question, in order."""
+def _media(blocks: list[Block]) -> tuple[str, ...]:
+    """The kinds of media in what the user said last, in order."""
     kinds = ("image", "document", "video", "audio")
-    last = call.messages[_last_question(call)]["content"]
-    return tuple(kind for block in last for kind in kinds if kind in block)
+    return tuple(kind for block in blocks for kind in kinds if kind in block)

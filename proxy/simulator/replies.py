@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, cycle, islice
 from types import MappingProxyType
 
 import orjson
 
-from proxy.simulator.call import Call
+from proxy.simulator.call import Call, Message, kind_of
 from proxy.simulator.instance import Hints, instance_of
 from proxy.simulator.prompt import Reading, text_of
 
@@ -58,6 +59,7 @@ _LOUD = re.compile(
 )
 _UNICODE = "Grüße, мир, 世界, עולם: 🌍👩‍🚀 naïve café ½ ﷽ \U0001f9ee"
 _LONGEST_COUNT = 100_000
+_SILENT = frozenset({"toolResult", "cachePoint"})
 
 
 def reply(call: Call, reading: Reading) -> str:
@@ -68,13 +70,13 @@ def reply(call: Call, reading: Reading) -> str:
         return _json_text(call.output_schema, reading)
     if reading.results:
         return _after_results(call, reading)
-    for rule in _RULES:
-        said = rule(call, reading)
-        if said is not None:
-            break
-    else:
-        said = _echo(call, reading)
+    said = _by_rule(call, reading) or _echo(call, reading)
     return said.upper() if _LOUD.search(reading.system) else said
+
+
+def _by_rule(call: Call, reading: Reading) -> str | None:
+    tried = (rule(call, reading) for rule in _RULES)
+    return next((said for said in tried if said is not None), None)
 
 
 def before_calls(names: list[str]) -> str:
@@ -96,13 +98,17 @@ def thoughts(reading: Reading, step: int) -> str:
 
 def _after_results(call: Call, reading: Reading) -> str:
     numbers = re.findall(r"-?\d+(?:\.\d+)?", reading.results[-1][1])
-    if numbers and _ONLY_NUMBER.search(text_of(call.messages[-1]["content"])):
+    if numbers and _ONLY_NUMBER.search(reading.behind):
         return str(numbers[-1])
+    if reading.behind and (said := _by_rule(call, replace(reading, asked=reading.behind))):
+        return said
     parts = []
     for name, text, failed in reading.results:
         verb = "failed with" if failed else "returned"
         parts.append(f"{name} {verb}: {text[:400]}")
-    return "Here is what I found. " + "; ".join(parts) + "."
+    found = "Here is what I found. " + "; ".join(parts) + "."
+    behind = [f"You said: {reading.behind[:300]}"] if reading.behind else []
+    return " ".join([found, *behind, *_received(reading)])
 
 
 def _json_text(schema: dict[str, object], reading: Reading) -> str:
@@ -216,15 +222,23 @@ def _by_unicode(call: Call, reading: Reading) -> str | None:
 
 
 def _echo(call: Call, reading: Reading) -> str:
-    turn = sum(1 for message in call.messages if message["role"] == "user")
+    turn = sum(map(_is_turn, call.messages))
     parts = [f"You said: {reading.asked[:300].strip() or 'nothing in words'}"]
     parts.append(f"This is turn {turn} of our conversation.")
     if reading.system:
         parts.append(f"My instructions begin: “{reading.system[:80].strip()}”.")
-    for kind in dict.fromkeys(reading.media):
-        count = reading.media.count(kind)
-        parts.append(f"I received {count} {kind}{'s' if count > 1 else ''}.")
+    parts += _received(reading)
     return "\n\n".join([parts[0], " ".join(parts[1:])])
+
+
+def _is_turn(message: Message) -> bool:
+    """Whether the user says something in it; results of tools do not."""
+    return message["role"] == "user" and any(kind_of(b) not in _SILENT for b in message["content"])
+
+
+def _received(reading: Reading) -> list[str]:
+    counts = {kind: reading.media.count(kind) for kind in reading.media}
+    return [f"I received {n} {kind}{'s' if n > 1 else ''}." for kind, n in counts.items()]
 
 
 _SIGNS: MappingProxyType[str, Callable[[int, int], int]] = MappingProxyType(
