@@ -59,7 +59,7 @@ class Inference:
 def translate_inference(request: ChatRequest, traits: Traits, notes: Notes) -> Inference:
     stop, cut_at = _stop(request.stop, traits, notes)
     return Inference(
-        max_tokens=_max_tokens(request.max_tokens, traits, notes),
+        max_tokens=_max_tokens(request, traits, notes),
         sampling=_sampling(request, traits, notes),
         stop=stop,
         cut_at=cut_at,
@@ -68,17 +68,18 @@ def translate_inference(request: ChatRequest, traits: Traits, notes: Notes) -> I
     )
 
 
-def _max_tokens(asked: int | None, traits: Traits, notes: Notes) -> int | None:
+def _max_tokens(request: ChatRequest, traits: Traits, notes: Notes) -> int | None:
+    asked, param = request.max_tokens, request.max_tokens_field
     if asked is None:
         return None
     if not traits.length:
-        notes.add("max_tokens:dropped", "max_tokens", "A managed prompt has its own limit.")
+        notes.add("max_tokens:dropped", param, "A managed prompt has its own limit.")
         return None
     value = max(asked, traits.min_max_tokens)
     if traits.clamp_output and traits.max_output_tokens is not None:
         value = min(value, traits.max_output_tokens)
     if value != asked:
-        notes.add("max_tokens:clamped", "max_tokens", f"This model takes {value} here.")
+        notes.add("max_tokens:clamped", param, f"This model takes {value} here.")
     return value
 
 

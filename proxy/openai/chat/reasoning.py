@@ -228,7 +228,8 @@ def _nova(ask: _Ask) -> ReasoningTranslation:
     if level != "high":
         return ReasoningTranslation(fields, None, ask.max_tokens, on=True)
     if ask.max_tokens is not None:
-        ask.notes.add("max_tokens:dropped", "max_tokens", "High effort takes no token limit here.")
+        param = ask.request.max_tokens_field
+        ask.notes.add("max_tokens:dropped", param, "High effort takes no token limit here.")
     lost = frozenset({"temperature", "top_p", "top_k"})
     for name in ("temperature", "top_p", "top_k"):
         if getattr(ask.request, name) is not None:
@@ -291,7 +292,8 @@ def _room(ask: _Ask) -> tuple[int, int | None]:
             total = max(limit, given)
             budget = min(budget, max(MIN_BUDGET, total - given))
         if total != given:
-            ask.notes.add("max_tokens:clamped", "max_tokens", f"Thinking needs {total} here.")
+            param = ask.request.max_tokens_field
+            ask.notes.add("max_tokens:clamped", param, f"Thinking needs {total} here.")
     if budget != wished and ask.wish.budget is not None:
         ask.notes.add(f"{ask.wish.path}:clamped", ask.wish.path, f"It takes {budget} tokens here.")
     return budget, total

@@ -98,7 +98,7 @@ def parse_request(
         messages=check_messages(fields),
         stream=bool(read_boolean(fields, "stream")),
         include_usage=_include_usage(fields),
-        max_tokens=_max_tokens(fields),
+        **_max_tokens(fields),
         temperature=read_number(fields, "temperature", 0, 2),
         top_p=read_number(fields, "top_p", 0, 1),
         stop=_stop(fields),
@@ -128,7 +128,7 @@ def _seldom(fields: Mapping[str, Json]) -> dict[str, Any]:
         "presence_penalty": read_number(fields, "presence_penalty", -2, 2),
         "service_tier": read_choice(fields, "service_tier", _TIERS),
         "metadata": read_object(fields, "metadata") or {},
-        "user": _user(fields),
+        **_user(fields),
         "web_search": read_object(fields, "web_search_options") is not None,
     }
 
@@ -151,10 +151,12 @@ def _include_usage(fields: Mapping[str, Json]) -> bool:
     return bool(read_boolean(options, "include_usage", "stream_options"))
 
 
-def _max_tokens(fields: Mapping[str, Json]) -> int | None:
+def _max_tokens(fields: Mapping[str, Json]) -> dict[str, Any]:
     older = read_integer(fields, "max_tokens", 1)
     newer = read_integer(fields, "max_completion_tokens", 1)
-    return older if newer is None else newer
+    if newer is None:
+        return {} if older is None else {"max_tokens": older}
+    return {"max_tokens": newer, "max_tokens_field": "max_completion_tokens"}
 
 
 def _top_k(fields: Mapping[str, Json]) -> int | None:
@@ -176,10 +178,10 @@ def _stop(fields: Mapping[str, Json]) -> tuple[str, ...]:
     return tuple(entries)
 
 
-def _user(fields: Mapping[str, Json]) -> str | None:
-    newer = read_text(fields, "safety_identifier", limit=MAX_NAME)
-    older = read_text(fields, "user", limit=MAX_NAME)
-    return newer or older or None
+def _user(fields: Mapping[str, Json]) -> dict[str, Any]:
+    ids = {name: read_text(fields, name, limit=MAX_NAME) for name in ("safety_identifier", "user")}
+    sent = {name: value for name, value in ids.items() if value}
+    return {"user": next(iter(sent.values()), None), "user_fields": tuple(sent)}
 
 
 def _unsupported(fields: Mapping[str, Json]) -> tuple[str, ...]:

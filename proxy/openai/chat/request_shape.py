@@ -81,6 +81,8 @@ class ChatRequest:
     stream: bool = False
     include_usage: bool = False
     max_tokens: int | None = None
+    max_tokens_field: str = "max_tokens"
+    """The name under which it was sent."""
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -99,6 +101,8 @@ class ChatRequest:
     service_tier: str | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict)
     user: str | None = None
+    user_fields: tuple[str, ...] = ()
+    """The names under which ids of a person were sent; the first one is ``user``."""
     cache_ttl: str | None = None
     """A request-wide cache wish (``prompt_cache_options``, ``_retention``, top-level
     ``cache_control``): ``5m`` or ``1h`` once normalised; ``None``: none."""

@@ -32,8 +32,9 @@ def note_unsupported(request: ChatRequest, options: Options, notes: Notes) -> No
             notes.tell(f"{name}:dropped")
         else:
             notes.add(f"{name}:dropped", name, f"Converse has no counterpart of '{name}'.")
-    if request.user is not None and not options.forward_user:
-        notes.tell("user:dropped")
+    # Of two ids only the first is forwarded.
+    for name in request.user_fields[1:] if options.forward_user else request.user_fields:
+        notes.tell(f"{name}:dropped")
 
 
 def service_tier(request: ChatRequest, options: Options, notes: Notes) -> Json:
