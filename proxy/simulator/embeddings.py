@@ -1,8 +1,9 @@
-"""InvokeModel for the embedding models: Titan, Cohere v3 and v4, Nova 2, in their native JSON.
+"""InvokeModel for the embedding models: Titan, Cohere, Nova 2 and Marengo, in their native JSON.
 
 Vectors are deterministic and say something: a text's vector is the normalised sum of its words'
 vectors, so that texts which share words are near each other. Request rules and answer shapes are
-the vendors' (recorded for Titan v1 and v2, Cohere v3 and v4, Nova 2). Raises `Refusal`.
+the vendors' (recorded for Titan v1 and v2, Cohere v3 and v4, Nova 2; Marengo's as AWS documents
+them, its sentence on texts that are too long is made up). Raises `Refusal`.
 """
 
 from __future__ import annotations
@@ -152,6 +153,29 @@ def _nova(model: Foundation, body: dict[str, Any]) -> Embedded:
     return answer, estimate_tokens(text["value"])
 
 
+def _marengo(model: Foundation, body: dict[str, Any]) -> Embedded:
+    """Of Marengo's media only text. The third version has it one level down, and never cuts it."""
+    third = "embed-3" in model.id
+    allowed = {"inputType", "text"} if third else {"inputType", "inputText", "textTruncate"}
+    unknown = sorted(set(body) - allowed)
+    if unknown:
+        raise _malformed(f"#: extraneous key [{unknown[0]}] is not permitted")
+    if body.get("inputType") != "text":
+        raise _malformed("#/inputType: is not a valid enum value")
+    truncate = "none" if third else body.get("textTruncate", "end")
+    if truncate not in ("none", "end"):
+        raise _malformed("#/textTruncate: is not a valid enum value")
+    told = body.get("text") if third else body
+    text = told.get("inputText") if isinstance(told, dict) else None
+    if not isinstance(text, str) or not text:
+        raise _malformed("#: required key [inputText] not found")
+    tokens = estimate_tokens(text)
+    if tokens > model.context and truncate == "none":
+        raise invalid(f"The text has {tokens} tokens, more than the maximum of {model.context}.")
+    vector = vector_of(text, 512 if third else 1024)
+    return {"data": [{"embedding": vector}]}, min(tokens, model.context)
+
+
 def _by_type(vector: Vector, types: list[str]) -> dict[str, Any]:
     return {name: _as(name, vector) for name in types}
 
@@ -172,4 +196,5 @@ _BY_PREFIX: tuple[tuple[str, Callable[[Foundation, dict[str, Any]], Embedded]], 
     ("amazon.titan-embed", _titan),
     ("cohere.embed", _cohere),
     ("amazon.nova-2-multimodal-embeddings", _nova),
+    ("twelvelabs.marengo-embed", _marengo),
 )

@@ -14,6 +14,8 @@ from proxy.simulator import Simulator
 from proxy.simulator.shapes import service_model
 
 SONNET_4 = "anthropic.claude-sonnet-4-20250514-v1:0"
+MARENGO_2 = "us.twelvelabs.marengo-embed-2-7-v1:0"
+MARENGO_3 = "twelvelabs.marengo-embed-3-0-v1:0"
 
 
 def error_of(call: Any, **arguments: Any) -> dict[str, str]:
@@ -203,9 +205,26 @@ def test_cohere_and_nova_embeddings(runtime: Any) -> None:
     assert len(nova["embeddings"][0]["embedding"]) == 384
 
 
+def test_marengo_embeddings(runtime: Any) -> None:
+    old, tokens = invoked(runtime, MARENGO_2, {"inputType": "text", "inputText": "word " * 99})
+    assert (len(old["data"][0]["embedding"]), tokens) == (1024, 77)  # cut off at its end
+    new, _ = invoked(runtime, MARENGO_3, {"inputType": "text", "text": {"inputText": "a cat"}})
+    assert len(new["data"][0]["embedding"]) == 512
+
+
 @pytest.mark.parametrize(
     ("model", "body", "sentence"),
     [
+        (MARENGO_2, {"inputType": "image"}, "#/inputType"),
+        (MARENGO_2, {"inputType": "text", "text": {"inputText": "a"}}, "[text]"),
+        (MARENGO_2, {"inputType": "text"}, "[inputText]"),
+        (
+            MARENGO_2,
+            {"inputType": "text", "inputText": "word " * 99, "textTruncate": "none"},
+            "maximum of 77",
+        ),
+        (MARENGO_2, {"inputType": "text", "inputText": "a", "textTruncate": "start"}, "Truncate"),
+        (MARENGO_3, {"inputType": "text", "inputText": "a"}, "[inputText]"),
         ("amazon.titan-embed-text-v2:0", {}, "required key [inputText]"),
         ("amazon.titan-embed-text-v2:0", {"inputText": ""}, "minLength"),
         ("amazon.titan-embed-text-v2:0", {"inputText": "a", "dimensions": 7}, "dimensions"),

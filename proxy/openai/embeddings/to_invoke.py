@@ -7,7 +7,7 @@ is only a hint.
 
 Sources: Amazon Bedrock user guide, *Titan Embeddings*, *Cohere Embed v3* and *v4*, *TwelveLabs
 Marengo*; Amazon Nova user guide, *Embeddings schema*; requests as recorded. Marengo's third version
-was found in one place only (?).
+is asked as other open projects ask it (not recorded).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -18,7 +18,12 @@ COHERE_3 = "cohere.embed-english-v3"
 COHERE_4 = "us.cohere.embed-v4:0"
 NOVA = "amazon.nova-2-multimodal-embeddings-v1:0"
 SONNET = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-SIZES = {TITAN: 1024, TITAN_1: 1536, COHERE_3: 1024, COHERE_4: 1536, NOVA: 3072}
+MARENGO_2 = "us.twelvelabs.marengo-embed-2-7-v1:0"
+MARENGO_3 = "twelvelabs.marengo-embed-3-0-v1:0"
+SIZES = {
+    TITAN: 1024, TITAN_1: 1536, COHERE_3: 1024, COHERE_4: 1536, NOVA: 3072,
+    MARENGO_2: 1024, MARENGO_3: 512,
+}  # fmt: skip
 
 
 def post(proxy: Running, **body: Any) -> httpx.Response:
@@ -140,6 +145,14 @@ def test_embedding_models_are_listed_when_asked_for(proxy: Running) -> None:
     wrong = httpx.get(f"{proxy.url}/v1/models?type=vision")
     assert wrong.status_code == 400
     assert wrong.json()["error"]["param"] == "type"
+
+
+def test_each_listed_embedding_model_answers(proxy: Running) -> None:
+    listed = httpx.get(f"{proxy.url}/v1/models?type=embedding").json()["data"]
+    assert len(listed) > 8
+    for entry in listed:
+        body = post(proxy, model=entry["id"], input="a word", encoding_format="float").json()
+        assert len(body["data"][0]["embedding"]) >= 512, entry["id"]
 
 
 def test_a_listed_embedding_model_tells_its_sizes(proxy: Running) -> None:
