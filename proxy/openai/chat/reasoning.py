@@ -23,7 +23,14 @@ from proxy.openai.chat.notes import Notes
 from proxy.openai.chat.reasoning_replay import pack, replay, unpack
 from proxy.openai.chat.request_shape import ChatRequest, ReasoningAsk
 
-__all__ = ["ReasoningTranslation", "apply_reasoning", "pack", "replay", "unpack"]
+__all__ = [
+    "ReasoningTranslation",
+    "apply_reasoning",
+    "pack",
+    "replay",
+    "thinks_in_own_words",
+    "unpack",
+]
 
 MIN_BUDGET: Final = 1_024
 _ANSWER_ROOM: Final = 4_096
@@ -41,6 +48,7 @@ _EFFORT_BELOW: Final = ((4_096, "low"), (12_288, "medium"), (24_576, "high"))
 _OWN_WORDS: Final = frozenset(
     {"thinking", "reasoning_config", "reasoningConfig", "reasoning_effort", "reasoning"}
 )
+_THINKS: Final = ("enabled", "adaptive")
 _INTERLEAVED: Final = "interleaved-thinking-2025-05-14"
 _EFFORT_BETA: Final = "effort-2025-11-24"
 
@@ -137,16 +145,24 @@ def apply_reasoning(
     base = ReasoningTranslation(
         max_tokens=max_tokens, drop_forced_choice=forced and not traits.forced_tools
     )
+    ask = _Ask(request, traits, max_tokens, forced, has_schema_tool, notes)
     own = request.native.get("additionalModelRequestFields")
     if isinstance(own, Mapping) and _OWN_WORDS & own.keys():
-        # The caller speaks the model's own words: leave them alone.
-        return replace(base, on=own.get("thinking") != {"type": "disabled"})
+        # The caller speaks the model's own words: only what they forbid beside them gives way.
+        lost = _sampling_lost(ask) if thinks_in_own_words(request) else frozenset()
+        return replace(base, on=own.get("thinking") != {"type": "disabled"}, drop_sampling=lost)
     wish = request.reasoning
     if wish.effort is None and wish.budget is None and not wish.thinking:
         return base
-    ask = _Ask(request, traits, max_tokens, forced, has_schema_tool, notes)
     told = _STYLES[traits.reasoning](ask)
     return replace(told, drop_forced_choice=base.drop_forced_choice)
+
+
+def thinks_in_own_words(request: ChatRequest) -> bool:
+    """Claude's thinking was switched on by Bedrock's own member, not by OpenAI's."""
+    own = request.native.get("additionalModelRequestFields", {})
+    words = (own.get("thinking"), own.get("reasoning_config"))
+    return any(isinstance(word, Mapping) and word.get("type") in _THINKS for word in words)
 
 
 # One function a style
@@ -253,8 +269,10 @@ def _nested_effort(ask: _Ask) -> ReasoningTranslation:
 def _qwen(ask: _Ask) -> ReasoningTranslation:
     if ask.off:
         return ReasoningTranslation(max_tokens=ask.max_tokens)
-    level = ask.effort() or _DEFAULT_EFFORT
+    level = ask.effort()
     word = "low" if level == "low" else "high"
+    if level not in (None, word):
+        ask.notes.add(f"{ask.wish.path}:clamped", ask.wish.path, f"It takes {word} here.")
     return ReasoningTranslation({"reasoning_config": word}, None, ask.max_tokens)
 
 

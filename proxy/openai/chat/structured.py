@@ -20,6 +20,7 @@ from proxy.errors import ProxyError, invalid
 from proxy.frozen import frozen
 from proxy.openai.chat.closed_schemas import closed_schema
 from proxy.openai.chat.notes import Notes
+from proxy.openai.chat.reasoning import thinks_in_own_words
 from proxy.openai.chat.request import ChatRequest, ResponseFormat
 from proxy.openai.chat.tool_schemas import tool_schema
 from proxy.openai.chat.tools import ToolTranslation, with_answer_tool
@@ -52,7 +53,8 @@ def apply_format(
     """The wish for JSON, for this family and beside these tools.
 
     A caller's own ``outputConfig.textFormat`` (extra body) wins over ``response_format``. Raises
-    ``ProxyError`` 400 where a schema is missing, or in strict mode where it is only words.
+    ``ProxyError`` 400 where a schema is missing, or in strict mode where it is only words: they are
+    left where the caller's own thinking forbids to force a tool.
     """
     own = request.native.get("outputConfig")
     if isinstance(own, Mapping) and "textFormat" in own:
@@ -67,7 +69,7 @@ def apply_format(
         raise invalid("A JSON schema is missing.", _SCHEMA, "missing_required_parameter")
     return (
         _native(wish, traits, tools, notes)
-        or _by_tool(wish, traits, tools, notes)
+        or (None if thinks_in_own_words(request) else _by_tool(wish, traits, tools, notes))
         or _in_words(wish, tools, notes)
     )
 

@@ -290,7 +290,7 @@ def test_a_schema_wins_over_thinking(traits: Traits, said: dict[str, Any]) -> No
         (ASTRA, "none", {"reasoning": {"effort": "low"}}, ("reasoning_effort:clamped",)),
         (QWEN, "none", {}, ()),
         (QWEN, "low", {"reasoning_config": "low"}, ()),
-        (QWEN, "medium", {"reasoning_config": "high"}, ()),
+        (QWEN, "medium", {"reasoning_config": "high"}, ("reasoning_effort:clamped",)),
         (R1, "high", {}, ("reasoning_effort:dropped",)),
         (R1, "none", {}, ("reasoning_effort:dropped",)),
         (NOVA, "high", {}, ("reasoning_effort:dropped",)),
