@@ -28,6 +28,12 @@ PLANS: tuple[dict[str, Any], ...] = (
         "stop": ["\nObservation:", "§§"],
     },
 )
+REASONS = {
+    "end_turn": "stop",
+    "tool_use": "stop",  # of a server tool only
+    "max_tokens": "length",
+    "guardrail_intervened": "content_filter",
+}
 
 
 def recorded(operation: str) -> list[Path]:
@@ -107,27 +113,40 @@ def _check_against_source(
     path: Path, events: list[Event], body: dict[str, Any], stream: bytes
 ) -> None:
     """What can be told from the events alone, by other means than the code under test."""
-    client_calls = [
-        event.body["start"]["toolUse"]["name"]
-        for event in events
-        if event.kind == "contentBlockStart"
-        and event.body["start"].get("toolUse", {"type": "server_tool_use"}).get("type")
-        != "server_tool_use"
-    ]
     choice = body["choices"][0]
-    calls = choice["message"].get("tool_calls", [])
-    assert [call["function"]["name"] for call in calls] == client_calls, path
-    for call in calls:
-        if choice["finish_reason"] != "length":
-            orjson.loads(call["function"]["arguments"])
+    calls = [
+        (call["id"], call["function"]["name"], call["function"]["arguments"])
+        for call in choice["message"].get("tool_calls", [])
+    ]
+    assert calls == _client_calls(events), path
     usage = next((event.body["usage"] for event in events if event.kind == "metadata"), {})
     if "totalTokens" in usage:  # one recording was made without
+        details = body["usage"]["prompt_tokens_details"]
         assert body["usage"]["total_tokens"] == usage["totalTokens"], path
         assert body["usage"]["completion_tokens"] == usage["outputTokens"], path
-    text = "".join(
-        event.body["delta"].get("text", "") for event in events if event.kind == "contentBlockDelta"
-    )
-    content = choice["message"]["content"] or ""
+        assert details["cached_tokens"] == usage.get("cacheReadInputTokens", 0), path
+        assert details.get("cache_write_tokens") == usage.get("cacheWriteInputTokens"), path
+    deltas = [event.body["delta"] for event in events if event.kind == "contentBlockDelta"]
+    text = "".join(delta.get("text", "") for delta in deltas)
+    thought = "".join(delta.get("reasoningContent", {}).get("text", "") for delta in deltas)
     if "<think" not in text and "stop_sequence" not in choice:
-        assert content == text, path
+        assert (choice["message"]["content"] or "") == text, path
+        assert choice["message"].get("reasoning_content", "") == thought, path
+        [stop] = [event.body["stopReason"] for event in events if event.kind == "messageStop"]
+        reason = "tool_calls" if calls and stop != "max_tokens" else REASONS[stop]
+        assert choice["finish_reason"] == reason, path
     assert sum(chunk["choices"] != [] for chunk in chunks(stream)) <= len(events) + 3, path
+
+
+def _client_calls(events: list[Event]) -> list[tuple[str, str, str]]:
+    """(id, name, arguments) of the calls that are the client's to answer."""
+    calls: dict[int, tuple[str, str, str]] = {}
+    for event in events:
+        index = event.body.get("contentBlockIndex", -1)
+        if use := event.body.get("start", {}).get("toolUse"):
+            if use.get("type") != "server_tool_use":
+                calls[index] = (use["toolUseId"], use["name"], "")
+        elif index in calls and "toolUse" in event.body.get("delta", {}):
+            call_id, name, arguments = calls[index]
+            calls[index] = (call_id, name, arguments + event.body["delta"]["toolUse"]["input"])
+    return [(call_id, name, arguments or "{}") for call_id, name, arguments in calls.values()]
