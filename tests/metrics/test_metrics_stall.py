@@ -1,4 +1,8 @@
-"""Scraping never stalls a stream: measured on the event loop, and by a hundred streams' clients."""
+"""Scraping never stalls a stream: measured on the event loop, and by a hundred streams' clients.
+
+Seconds are the machine's, too. What is rendered between two turns of the loop is counted, by the
+same endpoint and on any machine, in ``test_metrics_exposition.py``.
+"""
 
 import asyncio
 import subprocess
