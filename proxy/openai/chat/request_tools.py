@@ -14,6 +14,7 @@ from proxy.converse.types import Json
 from proxy.errors import ProxyError, invalid
 from proxy.openai.chat.request_shape import ResponseFormat, ToolChoice, ToolSpec
 from proxy.openai.request_checks import (
+    MAX_TEXT,
     as_object,
     bad_value,
     check_depth,
@@ -80,6 +81,8 @@ def _spec(
         raise wrong_type(f"{at}.parameters", "an object (a JSON Schema)", parameters)
     if deep:
         check_depth(parameters, f"{at}.parameters")
+    if kind == "custom":
+        _check_format(inner, at)
     return ToolSpec(
         kind="custom" if kind == "custom" else "function",
         name=require_text(inner, "name", at),
@@ -89,6 +92,25 @@ def _spec(
         strict=bool(read_boolean(inner, "strict", at)),
         source=source,
     )
+
+
+def _check_format(tool: Mapping[str, Json], at: str) -> None:
+    """A custom tool's ``format``; a grammar stands in a member of its own, or (Responses) flat."""
+    form = read_object(tool, "format", at)
+    if form is None:
+        return
+    path = f"{at}.format"
+    kind = read_choice(form, "type", ("text", "grammar"), path)
+    if kind is None:
+        raise missing(f"{path}.type")
+    if kind == "grammar":
+        nested = read_object(form, "grammar", path)
+        if nested is None and form.get("definition") is None:
+            raise missing(f"{path}.grammar")
+        grammar, path = (form, path) if nested is None else (nested, f"{path}.grammar")
+        require_text(grammar, "definition", path, limit=MAX_TEXT)
+        if read_choice(grammar, "syntax", ("lark", "regex"), path) is None:
+            raise missing(f"{path}.syntax")
 
 
 def read_choice_of_tool(body: Mapping[str, Json]) -> ToolChoice | None:
