@@ -2,9 +2,10 @@
 
 Reading forward, each message adds blocks to a turn of its role; neighbours of one role share a
 turn. The results of an assistant's calls follow it at once, in the order of the calls, wherever the
-client put them. What a family cannot take is recast in place, never dropped: system text in
-mid-conversation, an assistant turn first, a final assistant turn, results beside other content,
-tool history where there are no tools.
+client put them; what it sent as several messages before the results is one turn, text before calls.
+What a family cannot take is recast in place, never dropped: system text in mid-conversation, an
+assistant turn first, a final assistant turn, results beside other content, tool history where there
+are no tools.
 
 The same messages give the same bytes, and a longer conversation begins with those of the shorter
 one, so that prompt caches hit. That is why blank and missing things are filled where they stand
@@ -99,6 +100,8 @@ class _Walk:
         self._intake = intake
         self._traits = intake.traits
         self._notes = intake.notes
+        self._rows = _rows(messages, history)
+        self._joined = {each for index, row in self._rows.items() for each in row if each != index}
         self._held: list[Block] = []
         self._results = False
 
@@ -122,7 +125,8 @@ class _Walk:
         message, at = self._messages[index], f"messages[{index}]"
         match message["role"]:
             case "assistant":
-                self._assistant(message, index, at)
+                if index not in self._joined:
+                    self._assistant(message, index, at)
             case "user":
                 self._user(message, at)
             case "tool" | "function":
@@ -176,18 +180,15 @@ class _Walk:
             self._anchor()
 
     def _assistant(self, message: Mapping[str, Json], index: int, at: str) -> None:
-        self._unname(message, at)
         calls = self._history.calls.get(index, ())
-        said = assistant_blocks(message, at, self._intake)
+        row = self._rows.get(index, (index,))
+        said = [block for each in row for block in self._spoken(each, marked=each != index)]
         for call in calls:
             said += self._call(call)
         if not said:
             self._notes.tell("assistant_message:dropped")
             return
-        told = Replay() if self._frame.flat and calls else replay(message, self._traits)
-        if not told.blocks and has_reasoning(message):
-            self._notes.tell(_REASONING_LOST)
-        blocks = told.among(said)
+        blocks = self._thought(row, flat=self._frame.flat and bool(calls)).among(said)
         self._release()
         if not self.turns.messages and not self._traits.leading_assistant:
             self._notes.add(
@@ -197,6 +198,23 @@ class _Walk:
         self._add("assistant", blocks + closing_mark(message, at, blocks))
         if calls:
             self._answer(calls)
+
+    def _spoken(self, index: int, *, marked: bool) -> list[Block]:
+        """The text of one message; the mark of the one with the calls stands behind those."""
+        message, at = self._messages[index], f"messages[{index}]"
+        self._unname(message, at)
+        blocks = assistant_blocks(message, at, self._intake)
+        return blocks + closing_mark(message, at, blocks) if marked else blocks
+
+    def _thought(self, row: Sequence[int], *, flat: bool) -> Replay:
+        """The reasoning of a turn, whichever of its messages brought it along."""
+        for index in () if flat else row:
+            told = replay(self._messages[index], self._traits)
+            if told.blocks:
+                return told
+        if any(has_reasoning(self._messages[index]) for index in row):
+            self._notes.tell(_REASONING_LOST)
+        return Replay()
 
     def _call(self, call: Call) -> list[Block]:
         if self._frame.flat:
@@ -304,6 +322,27 @@ class _Walk:
                     block["text"] = stripped
                     self._notes.tell("prefill:clamped")
                 return
+
+
+def _rows(messages: Sequence[Mapping[str, Json]], history: History) -> dict[int, range]:
+    """The turns that a client wrote as several messages (Codex: calls, text, then the results), by
+    the message with the calls. Text between two messages with calls belongs to the second."""
+
+    def text_only(index: int) -> bool:
+        return messages[index]["role"] == "assistant" and index not in history.calls
+
+    rows = {}
+    for index, calls in history.calls.items():
+        first, end = index, index + 1
+        while first and text_only(first - 1):
+            first -= 1
+        while end < len(messages) and text_only(end):
+            end += 1
+        if end in history.calls:
+            end = index + 1
+        if end - first > 1 and any(call.result is not None for call in calls):
+            rows[index] = range(first, end)
+    return rows
 
 
 def _as_user(blocks: list[Block]) -> list[Block]:
