@@ -1,9 +1,10 @@
 """Answers that cite, and tools that the service runs itself.
 
-Claude cites documents whose citations are enabled: citationsContent blocks among text blocks, in a
-stream the citation first and its text after it in the same block. Nova 2 runs `nova_grounding` and
-`nova_code_interpreter` on its side when the prompt calls for it: a toolUse of type server_tool_use,
-its toolResult, then the answer, with web citations in blocks of their own (captures facts 9, 10).
+Claude cites documents and search results whose citations are enabled: citationsContent blocks among
+text blocks, in a stream the citation first and its text after it in the same block. Nova 2 runs
+`nova_grounding` and `nova_code_interpreter` on its side when the prompt calls for it: a toolUse of
+type server_tool_use, its toolResult, then the answer, with web citations in blocks of their own
+(captures facts 9, 10).
 """
 
 from __future__ import annotations
@@ -21,24 +22,55 @@ _PAGE = "https://example.com/simulated"
 
 
 def cited(call: Call, reading: Reading) -> list[Block]:
-    """Content that cites the request's documents; empty when nothing is to be cited."""
-    if not call.family.is_claude or reading.results:
+    """Content that cites the request's sources; empty when nothing is to be cited.
+
+    Documents are cited in answer to the user, search results in answer to their message, be they
+    in it or in the result of a tool (recorded on Haiku 4.5).
+    """
+    if not call.family.is_claude:
         return []
+    citations = [] if reading.results else _documents(call)
+    citations += _search_results(call)
     blocks: list[Block] = []
-    documents = [block["document"] for _, _, _, block in call.blocks() if "document" in block]
-    for index, document in enumerate(documents):
-        if not (document.get("citations") or {}).get("enabled"):
-            continue
-        text, location = _passage(document, index)
-        citation = {
-            "location": location,
-            "sourceContent": [{"text": text}],
-            "title": document["name"],
-        }
-        blocks.append({"text": f"According to {document['name']}, "})
-        told = {"citations": [citation], "content": [{"text": text.strip() or "it says nothing"}]}
-        blocks.append({"citationsContent": told})
+    for citation in citations:
+        blocks.append({"text": f"According to {citation['title']}, "})
+        text = citation["sourceContent"][0]["text"].strip() or "it says nothing"
+        blocks.append({"citationsContent": {"citations": [citation], "content": [{"text": text}]}})
     return [*blocks, {"text": "."}] if blocks else []
+
+
+def _documents(call: Call) -> list[Block]:
+    documents = [block["document"] for _, _, _, block in call.blocks() if "document" in block]
+    citations = []
+    for index, document in enumerate(documents):
+        if (document.get("citations") or {}).get("enabled"):
+            text, location = _passage(document, index)
+            source = [{"text": text}]
+            found = {"location": location, "sourceContent": source, "title": document["name"]}
+            citations.append(found)
+    return citations
+
+
+def _search_results(call: Call) -> list[Block]:
+    """Of the last message; the index counts all of the request."""
+    found = [
+        (at, inner["searchResult"])
+        for at, _, _, block in call.blocks()
+        for inner in (block, *(block.get("toolResult") or {}).get("content", ()))
+        if "searchResult" in inner
+    ]
+    return [
+        {
+            "location": {"searchResultLocation": {"end": 1, "searchResultIndex": at, "start": 0}},
+            "source": result["source"],
+            "sourceContent": result["content"][:1],
+            "title": result["title"],
+        }
+        for at, (message, result) in enumerate(found)
+        if message == len(call.messages) - 1
+        and result["content"]
+        and (result.get("citations") or {}).get("enabled")
+    ]
 
 
 def _passage(document: Block, index: int) -> tuple[str, dict[str, Any]]:

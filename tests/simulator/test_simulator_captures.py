@@ -117,10 +117,7 @@ def test_answers_have_the_members_that_were_recorded() -> None:
             continue
         foundation = estate.resolve(model).model.id
         asked = restore(exchange["request"]["body"], ledger, foundation)
-        call = judge("Converse", model, asked, estate, ledger, "vendor")
-        answer = think(call, ledger, chance_of(call, 0))
-        answer.cached = PromptCache().use(call, 0.0)
-        made = converse_body(call, answer, 1)
+        made = answered(model, asked, estate, ledger)
         for members in (made, made["usage"], *calls_of(made)):
             assert list(members) == sorted(members), name
         assert set(made["usage"]) - YOUNGER == set(response["body"]["usage"]) - YOUNGER, name
@@ -129,6 +126,17 @@ def test_answers_have_the_members_that_were_recorded() -> None:
             assert typed[0] == typed[1], name
         seen += 1
     assert seen > 150
+
+
+def test_search_results_are_cited_as_recorded() -> None:
+    [exchange] = [one for name, one in recorded() if name.endswith("as-search-results-1.json")]
+    estate, asked = Estate.build("us-east-1"), exchange["request"]["body"]
+    made = answered(exchange["model"], asked, estate, Ledger(0))
+    [theirs] = citations_of(exchange["response"]["body"])
+    assert citations_of(made) == [theirs]
+    beside = [*asked["messages"][-1]["content"][0]["toolResult"]["content"], {"text": "Who?"}]
+    asked = {"messages": [{"role": "user", "content": beside}]}
+    assert citations_of(answered(exchange["model"], asked, estate, Ledger(0))) == [theirs]
 
 
 def test_listings_have_the_members_that_were_recorded() -> None:
@@ -143,6 +151,19 @@ def test_listings_have_the_members_that_were_recorded() -> None:
     assert list(made) == list(listed)
     [members] = {tuple(summary) for summary in made["modelSummaries"]}
     assert members == tuple(listed["modelSummaries"][0])
+
+
+def answered(model: str, body: dict[str, Any], estate: Estate, ledger: Ledger) -> dict[str, Any]:
+    call = judge("Converse", model, body, estate, ledger, "vendor")
+    answer = think(call, ledger, chance_of(call, 0))
+    answer.cached = PromptCache().use(call, 0.0)
+    return converse_body(call, answer, 1)
+
+
+def citations_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+    blocks = body["output"]["message"]["content"]
+    told = [block["citationsContent"] for block in blocks if "citationsContent" in block]
+    return [citation for one in told for citation in one["citations"]]
 
 
 def calls_of(body: dict[str, Any]) -> list[dict[str, Any]]:
