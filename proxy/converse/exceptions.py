@@ -126,9 +126,14 @@ def _wording(pattern: str, status: int, type: str, code: str, retry: Retry = "ne
 
 
 # Judged top down, for the exceptions that AWS uses as a catch-all. A constraint violation quotes
-# the request's own text, which may say anything, so it is settled before any wording is looked for.
+# the request's own text, which may say anything, so it is settled before any wording is looked for:
+# that of a model's name means that there is no such model (anthropic/claude-sonnet-4.5).
 # "Input is too long" alone also stands for a payload that is too large in bytes: told apart next.
 _REFUSALS: Final = (
+    _wording(
+        r"^1 validation error detected: value '[^']*' at 'modelId' failed to satisfy constraint",
+        404, _BAD, "model_not_found",
+    ),
     _wording(
         r"validation errors? detected|failed to satisfy constraint",
         400, _BAD, "invalid_value",

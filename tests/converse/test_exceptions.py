@@ -117,6 +117,12 @@ MODEL_SAID = "The model returned the following errors: "
 
 RECORDED = (
     validation("The provided model identifier is invalid.", 404, "model_not_found"),
+    validation(
+        "1 validation error detected: Value 'anthropic/claude-sonnet-4.5' at 'modelId' failed to "
+        "satisfy constraint: Member must satisfy regular expression pattern: (arn:aws(-[^:]+)?:…)",
+        404,
+        "model_not_found",
+    ),
     overflow(
         MODEL_SAID + "Input Tokens Exceeded: Number of input tokens exceeds maximum length. "
         "Please update the input to try again."
