@@ -209,8 +209,8 @@ def _usage(call: Call, answer: Answer, *, streaming: bool) -> dict[str, Any]:
         "totalTokens": fresh + cached.read + cached.write + answer.output_tokens,
     }
     style = call.family.cache_usage
-    shows = cached.in_play or (style in ("zeros", "read") and not streaming)
-    if style == "none" or not shows:
+    in_any_case = style in ("zeros", "read") or (style == "marked" and cached.marked)
+    if style == "none" or not (cached.in_play or (in_any_case and not streaming)):
         return usage
     usage["cacheReadInputTokens"] = usage["cacheReadInputTokenCount"] = cached.read
     if style != "read" or cached.write:

@@ -31,11 +31,13 @@ _LOOKBACK = 20
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """What caching did to one request, in tokens. `written` is (ttl, tokens), longest TTL first."""
+    """What caching did to one request, in tokens. `written` is (ttl, tokens), longest TTL first;
+    `marked` says that the request had cache points, be they too early to count."""
 
     in_play: bool = False
     read: int = 0
     written: tuple[tuple[str, int], ...] = ()
+    marked: bool = False
 
     @property
     def write(self) -> int:
@@ -106,10 +108,10 @@ class PromptCache:
 
     def use(self, call: Call, now: float) -> Cached:
         """Look the request up and store what is new. `now` is in seconds."""
-        steps, points = _prefixes(call)
-        points = [(at, ttl) for at, ttl in points if steps[at].tokens >= call.family.cache_minimum]
+        steps, marks = _prefixes(call)
+        points = [(at, ttl) for at, ttl in marks if steps[at].tokens >= call.family.cache_minimum]
         if not points:
-            return Cached()
+            return Cached(marked=bool(marks))
         read = max(self._found(call, steps, at, now) for at, _ in points)
         written: dict[str, int] = {}
         done = read
@@ -119,7 +121,7 @@ class PromptCache:
                 written[ttl] = written.get(ttl, 0) + steps[at].tokens - done
                 done = steps[at].tokens
         ordered = tuple((ttl, written[ttl]) for ttl in ("1h", "5m") if ttl in written)
-        return Cached(True, read, ordered)
+        return Cached(True, read, ordered, marked=True)
 
     def clear(self) -> None:
         self._entries.clear()

@@ -80,7 +80,7 @@ _NOVA = Family(
     keeps_stop=True,
     overflow="nova",
     cache=frozenset({"system", "messages"}),
-    cache_usage="written",
+    cache_usage="marked",
     whole_input=True,
     ends_empty=True,
 )

@@ -68,7 +68,7 @@ class Family:
     opens_empty: bool = False
     ends_empty: bool = False
     lead: str = ""
-    cache_usage: Literal["zeros", "read", "written", "none"] = "none"
+    cache_usage: Literal["zeros", "read", "marked", "none"] = "none"
 
     @property
     def is_claude(self) -> bool:

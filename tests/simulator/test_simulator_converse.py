@@ -185,6 +185,14 @@ def test_received_requests_are_kept(simulator: Simulator, ask: Ask) -> None:
     assert not received.disconnected
 
 
+def test_nova_tells_of_the_cache_where_it_is_asked_for(ask: Ask) -> None:
+    """Recorded: zeros beside cache points that nothing was cached for, nothing without them."""
+    marked = [{"text": "Be brief."}, {"cachePoint": {"type": "default"}}]
+    usage = ask("Hi", NOVA, system=marked)["usage"]
+    assert (usage["cacheReadInputTokens"], usage["cacheWriteInputTokens"]) == (0, 0)
+    assert "cacheReadInputTokens" not in ask("Hi", NOVA, system=marked[:1])["usage"]
+
+
 def test_images_and_documents_are_seen(runtime: Any) -> None:
     png = b"\x89PNG\r\n\x1a\n" + bytes(40)
     image = {"image": {"format": "png", "source": {"bytes": png}}}
