@@ -61,12 +61,6 @@ def parse_arn(text: str) -> Arn | None:
     return arn if arn.kind in CALLABLE_KINDS else None
 
 
-def region_of(text: str) -> str | None:
-    """The region inside an ARN; ``None`` where there is none."""
-    arn = parse_arn(text)
-    return (arn.region or None) if arn else None
-
-
 def foundation_in(arns: list[str]) -> tuple[str, bool]:
     """The foundation model id of the first foundation-model ARN, and whether one of them has no
     region: so the members of a profile that may run anywhere are marked."""

@@ -17,11 +17,6 @@ APP = "https://app.example.com"
 Headers = Sequence[tuple[str, str]]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def body(error: ProxyError) -> bytes:
     return orjson.dumps({"code": error.code})
 

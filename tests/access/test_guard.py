@@ -18,11 +18,6 @@ pytestmark = pytest.mark.anyio
 KEY = "sk-correct"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Door:
     """A guard before an app that notes what it let in."""
 

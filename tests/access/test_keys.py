@@ -26,11 +26,6 @@ CHOSEN = "correct-horse-battery"
 CHOSEN_HASH = hash_chosen(CHOSEN)  # 50 ms: made once
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def table(name: str, *lines: str, key: str = KEY) -> str:
     return "\n".join([f"[keys.{name}]", f'hash = "{hash_minted(key)}"', *lines, ""])
 

@@ -15,11 +15,6 @@ pytestmark = pytest.mark.anyio
 MIDNIGHT = 20_000 * 86400.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @dataclass
 class Clock:
     now: float = 0.0

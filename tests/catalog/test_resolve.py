@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from proxy.catalog.entries import Learned, Listing, ManualModel, Options
 from proxy.catalog.listing import build
-from proxy.catalog.names import parse_arn, region_of, strip_route
+from proxy.catalog.names import parse_arn, strip_route
 from proxy.catalog.resolve import Catalog
 from proxy.errors import ProxyError
 
@@ -415,8 +415,6 @@ def test_parse_arn() -> None:
     arn = parse_arn(f"arn:aws:bedrock:::foundation-model/{NOVA}")
     assert arn is not None
     assert (arn.region, arn.kind, arn.rest) == ("", "foundation-model", NOVA)
-    assert region_of(f"{ACCOUNT}:prompt/x") == REGION
-    assert region_of("x") is None
     assert strip_route("bedrock") == ("bedrock", None)
 
 

@@ -23,7 +23,6 @@ ENDINGS = ("", "_bucket", "_sum", "_count")
 EXPORTED = {one.exported + end: one for one in DEFINITIONS for end in ENDINGS}
 NAME = re.compile(rf"\b{PREFIX}[a-z_]+[a-z]")
 ADDED = {"job", "instance", "le", "worker"}  # by Prometheus, by histograms, by merging
-TARGET = {"job", "instance"}
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,6 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Net:
     """A public internet of its own: names to addresses, and one answer for all of them."""
 
