@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from proxy.simulator.brain import answer as think
 from proxy.simulator.brain import chance_of
 from proxy.simulator.caching import PromptCache
 from proxy.simulator.control_plane import respond
+from proxy.simulator.counting import count_tokens
+from proxy.simulator.embeddings import embed
 from proxy.simulator.estate import Estate
 from proxy.simulator.judge import judge
 from proxy.simulator.refusals import Refusal
@@ -106,6 +109,31 @@ def test_verdicts_agree_with_the_service() -> None:
         if (status, message) != (response["status"], said):
             disagreements.append((name, (response["status"], said), (status, message)))
     assert disagreements == []
+
+
+def test_counts_and_embeddings_agree_with_the_service() -> None:
+    """InvokeModel of other models is not simulated."""
+    estate, seen = Estate.build("us-east-1"), Counter[str]()
+    for path in sorted(CAPTURES.glob("*/*.json")):
+        exchange = json.loads(path.read_text())
+        model, body = exchange["model"], exchange["request"]["body"]
+        operation, response = exchange["operation"], exchange["response"]
+        embeds = operation == "InvokeModel" and "embed" in model and "profile" not in model
+        if operation != "CountTokens" and not embeds:
+            continue
+        told: tuple[int, Any]
+        try:
+            if embeds:
+                told = 200, set(embed(estate.resolve(model).model, body)[0])
+            else:
+                told = 200, set(count_tokens(model, body, estate, Ledger(0), "vendor"))
+        except Refusal as refusal:
+            told = refusal.status, refusal.body
+        recorded_body = response["body"]
+        whole = response["status"] != 200  # of an answer only its members are compared
+        assert told == (response["status"], recorded_body if whole else set(recorded_body)), path
+        seen[operation] += 1
+    assert seen == {"CountTokens": 5, "InvokeModel": 7}
 
 
 def test_answers_have_the_members_that_were_recorded() -> None:
