@@ -24,7 +24,7 @@ from proxy.bedrock.targets import Backup, Targets
 from proxy.catalog.entries import Options as CatalogOptions
 from proxy.metrics import Metrics
 from proxy.metrics.news import DiscoveryNews, credentials_news
-from proxy.settings import Settings
+from proxy.settings import Settings, SettingsError
 
 _CLIENTS_LISTING: Final = 300.0
 """Seconds for which a client's own listing is kept at most: its key may be revoked meanwhile."""
@@ -48,6 +48,7 @@ def open_account(
     engine: httpx.AsyncBaseTransport | None,
     metrics: Metrics,
 ) -> Account:
+    """Raises ``SettingsError``."""
     region, _ = runtime_region(settings, environment, aws)
     own = by_key(environment, partial(credentials_news, metrics)) or by_chain(
         environment, region, partial(credentials_news, metrics),
@@ -59,15 +60,21 @@ def open_account(
     aws = replace(aws, endpoints=endpoints)
     base = endpoints.get("bedrock-runtime") or endpoint("bedrock-runtime", region)
     host = httpx.URL(base).host
-    engines = (
-        Engines(engine, engine) if engine else open_engines(environment, host, settings.engine)
-    )
+    engines = Engines(engine, engine) if engine else network(environment, host, settings.engine)
     targets = Targets(
         region, aws, *engines,
         own.authorizer_for, Circuits(time.monotonic), backups,
     )  # fmt: skip
     discovery = _discovery(settings, region, targets, metrics, own)
     return Account(region, targets, discovery, (own, *others), settings.client_keys)
+
+
+def network(environment: Mapping[str, str], host: str, kind: str = "fast") -> Engines:
+    """What opens connections to ``host``. Raises ``SettingsError``."""
+    try:
+        return open_engines(environment, host, kind)
+    except ValueError as fault:
+        raise SettingsError(str(fault)) from None
 
 
 def _role(settings: Settings) -> Role | None:

@@ -30,13 +30,21 @@ class Engines(NamedTuple):
 
 
 def open_engines(environment: Mapping[str, str], host: str, kind: str = "fast") -> Engines:
-    """A pair of engines for ``host``; ``kind`` is ``fast`` or ``httpx``."""
+    """A pair of engines for ``host``; ``kind`` is ``fast`` or ``httpx``.
+
+    Raises ``ValueError`` that names the variable which cannot be followed.
+    """
     context, proxy = _trust(environment), _proxy(environment, host)
     if kind == "fast" and proxy is None:
         return Engines(
             WireEngine(context, keep=KEEP, keepalive_expiry=_IDLE), WireEngine(context, keep=0)
         )
-    return Engines(proven_engine(context, KEEP, proxy), proven_engine(context, 0, proxy))
+    try:
+        return Engines(proven_engine(context, KEEP, proxy), proven_engine(context, 0, proxy))
+    except ImportError:
+        raise ValueError("HTTPS_PROXY: a SOCKS proxy needs the package socksio") from None
+    except (ValueError, httpx.InvalidURL):  # whose words may hold the proxy's password
+        raise ValueError("HTTPS_PROXY: must be like http://host:3128") from None
 
 
 def proven_engine(
@@ -58,7 +66,14 @@ def proven_engine(
 
 def _trust(environment: Mapping[str, str]) -> ssl.SSLContext:
     bundle = environment.get("AWS_CA_BUNDLE")
-    return ssl.create_default_context(cafile=bundle) if bundle else httpx.create_ssl_context()
+    if not bundle:
+        return httpx.create_ssl_context()
+    try:
+        return ssl.create_default_context(cafile=bundle)
+    except ssl.SSLError:
+        raise ValueError(f"AWS_CA_BUNDLE: {bundle} holds no certificates") from None
+    except OSError as fault:
+        raise ValueError(f"AWS_CA_BUNDLE: {bundle}: {fault.strerror}") from None
 
 
 def _proxy(environment: Mapping[str, str], host: str) -> str | None:

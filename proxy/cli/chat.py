@@ -19,10 +19,10 @@ import httpx
 import orjson
 
 from proxy import logs
-from proxy.app import build
 from proxy.cli.asking import Ask, Opened, Refused, over_http, within
 from proxy.cli.demo import MODEL, pretended
 from proxy.cli.options import read_settings, setting_options, stop
+from proxy.cli.run import built
 from proxy.cli.serve import look_around
 from proxy.simulator import Simulator
 
@@ -121,12 +121,12 @@ def _open(
         body["model"] = body["model"] or MODEL
         simulator = stack.enter_context(Simulator(pace=0.03))
         loaded, aws = pretended(simulator, loaded)
-        return within(build(loaded, aws, mode="simulator"))
+        return within(built(loaded, aws, mode="simulator"))
     body["model"] = body["model"] or settings.default_model
     aws, source = look_around(loaded)
     if sys.stderr.isatty():
         click.echo(f"credentials: {source.detail}", err=True)
-    return within(build(loaded, aws))
+    return within(built(loaded, aws))
 
 
 async def _chat(opened: Opened, body: dict[str, Any], as_json: bool) -> None:

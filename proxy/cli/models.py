@@ -13,8 +13,9 @@ from typing import Any, Final
 import click
 import orjson
 
-from proxy.app import House, build
+from proxy.app import House
 from proxy.cli.options import read_settings, setting_options, stop
+from proxy.cli.run import built
 from proxy.cli.serve import look_around, settle
 from proxy.openai.models import render_list
 
@@ -36,7 +37,7 @@ def list_command(config: Path | None, as_json: bool, **flags: Any) -> None:
     """List the models as the proxy would."""
     loaded = read_settings(config, flags)
     aws, _ = look_around(loaded)
-    house = build(loaded, aws)
+    house = built(loaded, aws)
     if sys.stderr.isatty():
         click.echo(f"asking AWS in {house.account.region} …", err=True)
     entries, failed = asyncio.run(_ask(house))

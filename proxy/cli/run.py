@@ -50,7 +50,7 @@ def run(
     stderr = logs.configure(settings.log_level, settings.log_format)
     raise_descriptor_limit()
     link = None if inherited is None else Link(inherited.line)
-    house = _built(loaded, aws, mode, link)
+    house = built(loaded, aws, mode, link)
     stderr.on_lost = house.metrics.log_lines_dropped.inc
     side = _side_door(house, inherited)
     config = configure(
@@ -94,8 +94,8 @@ def _be_thrifty() -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "work"))
 
 
-def _built(loaded: Loaded, aws: AwsConfig, mode: str, link: Link | None) -> House:
-    """The house, or an exit that says which settings do not go together."""
+def built(loaded: Loaded, aws: AwsConfig, mode: str = "aws", link: Link | None = None) -> House:
+    """The house, or an exit that says which settings are wrong or do not go together."""
     try:
         return build(loaded, aws, mode=mode, page=None if link is None else link.page)
     except (ExtraMissing, SettingsError) as fault:

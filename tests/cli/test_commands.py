@@ -162,6 +162,14 @@ def test_models_that_cannot_be_listed_are_an_error() -> None:
     assert "bedrock:ListFoundationModels" in done.stderr
 
 
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("models", "list")])
+def test_a_variable_that_cannot_be_followed_is_named(command: tuple[str, ...]) -> None:
+    done = run(*command, **KEYS, AWS_CA_BUNDLE="/nowhere.pem")
+    assert done.returncode == 2
+    assert "AWS_CA_BUNDLE: /nowhere.pem: No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_workers_that_could_not_remember_together_are_refused() -> None:
     done = run("serve", "--port", "0", "--workers", "2", **KEYS)
     assert done.returncode == 2
