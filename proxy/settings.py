@@ -32,7 +32,7 @@ from proxy.tables import (
     read_targets,
     snake,
 )
-from proxy.values import typed
+from proxy.values import read_hosts, read_port, typed
 
 DISCOVERY: Final = "models.bedrock_discovery"
 PREFIX: Final = "BEDROCK_PROXY_"
@@ -71,7 +71,7 @@ class Settings:
     """What the operator decided. Durations are in seconds."""
 
     host: str = _setting("127.0.0.1", "address to listen on")
-    port: int = _setting(8000, "port to listen on; 0 picks a free one", low=0)
+    port: int = _setting(8000, "port to listen on; 0 picks a free one", low=0, read=read_port)
     workers: int = _setting(1, "processes that share the port", low=1)
     api_key: str | None = _setting(None, "key that clients must send", secret=True)
     api_key_secret: str | None = _setting(
@@ -93,7 +93,10 @@ class Settings:
     )
     metrics_public: bool = _setting(False, "`/metrics` needs no key")
     metrics_port: int | None = _setting(
-        None, "`/metrics` on a port of its own, without a key, and not on the public one", low=0
+        None,
+        "`/metrics` on a port of its own, without a key, and not on the public one",
+        low=0,
+        read=read_port,
     )
     metrics_host: str = _setting("127.0.0.1", "address of the metrics port")
     metrics_key_label: bool = _setting(False, "count requests and tokens by key name, too")
@@ -204,7 +207,7 @@ class Settings:
         choices=("auto", "off"),
     )
     media_hosts: tuple[str, ...] = _setting(
-        (), "the only hosts to fetch from; `*.example.com` is any below it"
+        (), "the only hosts to fetch from; `*.example.com` is any below it", read=read_hosts
     )
     cors_origins: tuple[str, ...] = _setting(
         (), "web origins that may call: `https://app.example.com`; `*` is any, and needs a key"

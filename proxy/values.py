@@ -4,6 +4,12 @@ Nothing is coerced but text: ``1.5`` is no whole number, ``1`` no list, and ``na
 raise ``ValueError`` with what was expected, to be put behind the name of the place.
 """
 
+import re
+from typing import Final
+
+_HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9._-]+|[0-9A-Fa-f:]+")
+"""A name, an IPv4 address, or an IPv6 address without brackets."""
+
 
 def typed(kind: str, value: object) -> object:
     kind = kind.replace(" | None", "").removeprefix("<class '").removesuffix("'>")
@@ -21,6 +27,22 @@ def typed(kind: str, value: object) -> object:
     if number != int(number):
         raise ValueError("must be a whole number")
     return int(number)
+
+
+def read_port(value: object) -> int:
+    """A TCP port. The system takes any number, and listens on what is left of it in 16 bits."""
+    number = typed("int", value)
+    if not isinstance(number, int) or number > 65535:
+        raise ValueError("must be at most 65535")
+    return number
+
+
+def read_hosts(value: object) -> tuple[str, ...]:
+    """Host names, each perhaps as ``*.`` and what it ends in."""
+    for word in _words(value):
+        if not _HOST.fullmatch(word):
+            raise ValueError(f"{word!r} is no host; write its name only, or *.example.com")
+    return _words(value)
 
 
 def _words(value: object) -> tuple[str, ...]:

@@ -49,6 +49,12 @@ def test_discovery_options_in_both_spellings(tmp_path: Path, table: str, key: st
         ({"PORT": "eight"}, "must be a number"),
         ({"PORT": "80.5"}, "whole number"),
         ({"PORT": "-1"}, "at least 0"),
+        ({"PORT": "65536"}, "at most 65535"),
+        ({"METRICS_PORT": "70000"}, "at most 65535"),
+        ({"METRICS_PORT": "1.5"}, "whole number"),
+        ({"MEDIA_HOSTS": "a.example,https://b.example"}, "'https://b.example' is no host"),
+        ({"MEDIA_HOSTS": "*"}, "'*' is no host"),
+        ({"MEDIA_HOSTS": "a.example:443"}, "is no host"),
         ({"GRACE": "nan"}, "out of range"),
         ({"STRICT": "maybe"}, "true or false"),
         ({"STREAM_USAGE": "never"}, "one of asked, always"),
@@ -83,6 +89,12 @@ def test_faults_in_the_file_name_the_key(tmp_path: Path, text: str, says: str) -
     with pytest.raises(SettingsError, match=re.escape(says)) as caught:
         load({}, file, {})
     assert str(file) in str(caught.value)
+
+
+def test_hosts_as_they_may_be_written() -> None:
+    written = "images.example.com,*.Example.org,192.0.2.1,2001:db8::1"
+    loaded = load({}, None, {PREFIX + "MEDIA_HOSTS": written})
+    assert loaded.settings.media_hosts == tuple(written.split(","))
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
