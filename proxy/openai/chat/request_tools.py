@@ -194,7 +194,7 @@ def read_response_format(body: Mapping[str, Json]) -> ResponseFormat:
     if kind == "text":
         return ResponseFormat("text")
     if kind == "json_object":
-        return ResponseFormat("json_object")
+        return _json_mode(value)
     if kind != "json_schema":
         raise bad_value(
             "response_format.type", "supported values are: json_object, json_schema, text."
@@ -214,3 +214,12 @@ def read_response_format(body: Mapping[str, Json]) -> ResponseFormat:
         schema=schema,
         strict=bool(read_boolean(inner, "strict", at)),
     )
+
+
+def _json_mode(value: Mapping[str, Json]) -> ResponseFormat:
+    """JSON mode; with a ``schema`` beside it (Together, llama.cpp, instructor) it is a schema's."""
+    schema = read_object(value, "schema", "response_format")
+    if not schema:
+        return ResponseFormat("json_object")
+    check_depth(schema, "response_format.schema")
+    return ResponseFormat("json_schema", schema=schema)
