@@ -6,11 +6,7 @@ path; skipped without. The server's clock is real, so rates here are tried withi
 
 import asyncio
 import random
-import shutil
 import signal
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,65 +18,22 @@ from proxy.access.shared_limits import SharedLimiter
 from proxy.access.tenant import Allowance
 from proxy.errors import ProxyError
 from proxy.valkey import connect
+from tests.support.valkey import ValkeyServer, needs_server
 
-pytest.importorskip("redis", reason="the redis package (extra `valkey`) is not installed")
-BINARY = shutil.which("valkey-server") or shutil.which("redis-server")
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(BINARY is None, reason="no redis-server or valkey-server on the path"),
-]
-
-
-class Server:
-    """A server of our own that keeps nothing on disk: killing it loses everything."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        assert BINARY is not None
-        self._process = subprocess.Popen(
-            [BINARY, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-             "--appendonly", "no", "--dir", str(self._folder)],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        for _ in range(500):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            self._process.poll()
-            assert self._process.returncode is None, "the server did not start"
-            time.sleep(0.01)
-        raise AssertionError("the server did not listen")
-
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+pytestmark = [pytest.mark.anyio, needs_server]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    server.start()
+def server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    server = ValkeyServer(tmp_path).start()
     try:
         yield server
     finally:
-        server.kill()
+        server.stop()
 
 
 class Replicas:
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ValkeyServer) -> None:
         self._server = server
         self._made: list[SharedLimiter] = []
 
@@ -97,7 +50,7 @@ class Replicas:
 
 
 @pytest.fixture
-async def replicas(server: Server) -> AsyncIterator[Replicas]:
+async def replicas(server: ValkeyServer) -> AsyncIterator[Replicas]:
     made = Replicas(server)
     yield made
     await made.close()
@@ -254,13 +207,13 @@ async def test_a_cancelled_admission_leaves_no_stream_behind(replicas: Replicas)
 
 
 async def test_without_a_server_closed_refuses_and_open_counts_alone(
-    server: Server, replicas: Replicas
+    server: ValkeyServer, replicas: Replicas
 ) -> None:
     told: list[str] = []
     shut, ajar = replicas(), replicas(fail_open=True, observe=told.append)
     asked = demand(Allowance(streams=2))
     first = await ajar.admit(asked)
-    server.kill()
+    server.stop()
     error = await refused(shut, asked)
     assert (error.status, error.code, error.retry) == (503, "limits_unavailable", "transient")
     second = await ajar.admit(asked)  # the first one is known to the mirror
@@ -280,7 +233,9 @@ async def test_without_a_server_closed_refuses_and_open_counts_alone(
     second.release()
 
 
-async def test_a_server_that_hangs_holds_nobody_up(server: Server, replicas: Replicas) -> None:
+async def test_a_server_that_hangs_holds_nobody_up(
+    server: ValkeyServer, replicas: Replicas
+) -> None:
     shut, ajar = replicas(timeout=0.2), replicas(timeout=0.2, fail_open=True)
     asked = demand(Allowance(streams=30))
     first = await ajar.admit(asked)
@@ -302,7 +257,7 @@ async def test_a_server_that_hangs_holds_nobody_up(server: Server, replicas: Rep
 
 
 async def test_lost_data_is_told_again_before_more_is_given(
-    server: Server, replicas: Replicas
+    server: ValkeyServer, replicas: Replicas
 ) -> None:
     """A restart between two requests, that nobody noticed: no renewal came in between."""
     limiter = replicas(lease_seconds=60.0)
@@ -310,7 +265,7 @@ async def test_lost_data_is_told_again_before_more_is_given(
     kept = [await limiter.admit(asked), await limiter.admit(asked)]
     limiter._renew_seconds = 60.0
     await asyncio.sleep(0.2)
-    server.kill()
+    server.stop()
     server.start()
     assert (await refused(limiter, asked)).code == "limits_unavailable"  # others may enter first
     await asyncio.sleep(0.7)
@@ -329,7 +284,7 @@ async def test_lost_data_is_told_again_before_more_is_given(
 @pytest.mark.long
 @pytest.mark.parametrize("fail_open", [False, True])
 async def test_killed_and_restarted_under_load(
-    server: Server, replicas: Replicas, fail_open: bool
+    server: ValkeyServer, replicas: Replicas, fail_open: bool
 ) -> None:
     """Three replicas at full load; the server is killed and restarted three times, losing all.
     Some answers outlive that. Failing closed, the limit holds at every moment, failing open again
@@ -372,7 +327,7 @@ async def test_killed_and_restarted_under_load(
         assert before > 0
         if fail_open:
             strict.clear()  # each replica counts for itself now: three times the limit at most
-        server.kill()
+        server.stop()
         await asyncio.sleep(1.0)
         assert sum(running) > 0
         server.start()

@@ -16,16 +16,9 @@ import pytest
 from proxy.cli import command as program
 from proxy.simulator import Simulator
 from proxy.simulator.faults import Fault
+from tests.support.commands import BARE, ROOT
 from tests.support.running import Running, serving
 
-ROOT = Path(__file__).parents[2]
-BARE = {
-    "PATH": os.environ["PATH"],
-    "HOME": "/nonexistent",
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 NOVA = "us.amazon.nova-pro-v1:0"
 NO_INSTANCE = {
     "AWS_EC2_METADATA_DISABLED": "false",

@@ -48,6 +48,10 @@ class ValkeyServer:
             assert time.monotonic() < ends, "the server did not start"
             time.sleep(0.01)
 
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
