@@ -48,6 +48,7 @@ OPUS_41: Final = replace(CLAUDE_4, one_sampler=True)
 SONNET_45: Final = replace(
     OPUS_41,
     leading_assistant=True,
+    document_underscores=True,  # recorded on Sonnet 4.5 and Sonnet 5
     strict_tools=True,
     native_schema=True,
     parallel_dial=True,

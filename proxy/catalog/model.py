@@ -58,6 +58,8 @@ class Traits:
     """Wants ``toolResult`` blocks alone in their turn."""
     images: bool = True
     documents: bool = True
+    document_underscores: bool = False
+    """Takes underscores in a document's name (recorded; the Converse reference has none)."""
     video: bool = True
     audio: bool = True
     s3_media: bool = True

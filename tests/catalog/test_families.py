@@ -226,9 +226,17 @@ def demands(operation: str, body: dict[str, Any]) -> dict[str, bool]:
         "stop": bool(inference.get("stopSequences")),
         "image": any("image" in block for block in blocks),
         "document": any("document" in block for block in blocks),
+        "underscore": any(
+            "_" in block["document"]["name"] for block in blocks if "document" in block
+        ),
         "video": any("video" in block for block in blocks),
         "image in result": "image" in inner,
         "document in result": "document" in inner,
+        "beside results": any(
+            {"toolResult"}
+            < {kind for block in message["content"] for kind in block} - {"cachePoint"}
+            for message in body["messages"]
+        ),
         "status": any("status" in result for result in results),
         "cached messages": any("cachePoint" in block for block in blocks),
         "cached system": any("cachePoint" in block for block in body.get("system", [])),
@@ -254,9 +262,11 @@ def allowed(traits: Traits) -> dict[str, bool]:
         "stop": traits.stop,
         "image": traits.images,
         "document": traits.documents,
+        "underscore": traits.document_underscores,
         "video": traits.video,
         "image in result": "image" in traits.result_media,
         "document in result": "document" in traits.result_media,
+        "beside results": not traits.results_alone,
         "status": traits.result_status,
         "cached messages": "messages" in traits.cache_places,
         "cached system": "system" in traits.cache_places,

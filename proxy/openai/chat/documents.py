@@ -41,6 +41,7 @@ from proxy.openai.request_checks import (
 
 MAX_NAME: Final = 200
 _FOREIGN: Final = re.compile(r"[^A-Za-z0-9\s\-()\[\]]+")
+_FOREIGN_BUT_UNDERSCORES: Final = re.compile(r"[^A-Za-z0-9_\s\-()\[\]]+")
 _SPACE: Final = re.compile(r"\s+")
 """Also the no-break spaces of a Mac's file names: Bedrock takes plain ones."""
 _TEXT_FORMATS: Final = frozenset({"txt", "md", "csv", "html"})
@@ -241,18 +242,19 @@ def bucket_owner(source: Mapping[str, Json]) -> Json:
 
 def _document(form: str, source: Block, filename: str, path: str, intake: Intake) -> Block:
     intake.count_document(path)
-    name = document_name(filename, intake.names)
+    name = document_name(filename, intake.names, underscores=intake.traits.document_underscores)
     if filename and name not in (filename, filename.rpartition(".")[0]):
         intake.notes.tell("file.filename:renamed")
     return {"document": {"format": form, "name": name, "source": source}}
 
 
-def document_name(filename: str, taken: set[str]) -> str:
+def document_name(filename: str, taken: set[str], *, underscores: bool = False) -> str:
     """A legal name, unlike all those ``taken`` (it joins them)."""
+    foreign = _FOREIGN_BUT_UNDERSCORES if underscores else _FOREIGN
     stem = filename.replace("\\", "/").rpartition("/")[2]
     if stem.rpartition(".")[2].lower() in _BY_ENDING:
         stem = stem.rpartition(".")[0]
-    plain = _SPACE.sub(" ", _FOREIGN.sub("-", stem)).strip(" -") or "document"
+    plain = _SPACE.sub(" ", foreign.sub("-", stem)).strip(" -") or "document"
     name, turn = plain[:MAX_NAME].rstrip(), 1
     while name in taken:
         turn += 1

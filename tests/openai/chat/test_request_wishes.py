@@ -131,6 +131,14 @@ def test_document_names_are_made_legal(filename: str, name: str) -> None:
     assert document_name(filename, set()) == name
 
 
+def test_a_document_s_name_keeps_its_underscores_where_they_are_taken() -> None:
+    """As Bedrock was recorded taking them; a citation shows the name to the user."""
+    assert document_name("company_policy (v1.2).pdf", set(), underscores=True) == (
+        "company_policy (v1-2)"
+    )
+    assert document_name("company_policy.pdf", set()) == "company-policy"
+
+
 def test_document_names_are_unlike_each_other() -> None:
     taken: set[str] = set()
     names = [document_name("n" * 200, taken) for _ in range(12)]
