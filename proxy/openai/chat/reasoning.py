@@ -11,7 +11,7 @@ top_p 0.95 to 1; no forced tool); Amazon Nova 2 guide; recorded requests (captur
 field reports of 2026 for the others. Replay is ``reasoning_replay.py``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Final
@@ -20,7 +20,7 @@ from proxy.catalog.model import ReasoningStyle, Traits
 from proxy.converse.types import Json
 from proxy.frozen import frozen
 from proxy.openai.chat.notes import Notes
-from proxy.openai.chat.reasoning_replay import pack, replay, unpack
+from proxy.openai.chat.reasoning_replay import pack, replay, unpack, unsigned_loop
 from proxy.openai.chat.request_shape import ChatRequest, ReasoningAsk
 
 __all__ = [
@@ -182,7 +182,7 @@ def _budget(ask: _Ask) -> ReasoningTranslation:
     if ask.barred:
         ask.dropped(ask.barred)
         return plain
-    if _unsigned_loop(ask.request.messages, ask.traits):
+    if unsigned_loop(ask.request.messages, ask.traits):
         ask.dropped("The reasoning of the current tool calls was not sent back.")
         return plain
     if _mode(ask) not in (None, "enabled"):
@@ -382,18 +382,3 @@ def _within(word: str, efforts: frozenset[str]) -> str:
     at = _ORDER.index(word)
     below = [one for one in _ORDER[: at + 1] if one in efforts]
     return below[-1] if below else next(one for one in _ORDER if one in efforts)
-
-
-def _unsigned_loop(messages: Sequence[Mapping[str, Json]], traits: Traits) -> bool:
-    """Some turn of the running tool loop has no signed reasoning that could be sent.
-
-    A model that thinks by budget refuses such a loop ("Expected thinking, found tool_use"). The
-    loop is what was called since the last answer in words.
-    """
-    for message in reversed(messages):
-        if message.get("role") == "assistant":
-            if not (message.get("tool_calls") or message.get("function_call")):
-                return False
-            if not replay(message, traits).blocks:
-                return True
-    return False

@@ -102,6 +102,37 @@ def replay(message: Mapping[str, Json], traits: Traits) -> Replay:
     return _among_parts(content) if isinstance(content, list) else _NOTHING
 
 
+def unsigned_loop(messages: Sequence[Mapping[str, Json]], traits: Traits) -> bool:
+    """Some turn of the running tool loop has no signed reasoning that could be sent.
+
+    A model that thinks by budget refuses such a loop ("Expected thinking, found tool_use"). The
+    loop is what was called since the last answer in words: a turn that was cut before it said
+    anything becomes no message, and ends none.
+    """
+    for message in reversed(messages):
+        if message.get("role") == "assistant":
+            called = message.get("tool_calls") or message.get("function_call")
+            if replay(message, traits).blocks:
+                if not called:
+                    return False
+            elif called:
+                return True
+            elif _says_something(message):
+                return False
+    return False
+
+
+def _says_something(message: Mapping[str, Json]) -> bool:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [content]
+    said = [
+        (part.get("text") or part.get("refusal")) if isinstance(part, Mapping) else part
+        for part in (*parts, message.get("refusal"))
+    ]
+    said.append((message.get("audio") or {}).get("transcript"))
+    return any(isinstance(text, str) and text.strip() for text in said)
+
+
 def _in_front(found: Iterable[Iterable[Block]]) -> Replay:
     return Replay([block for blocks in found for block in blocks])
 
