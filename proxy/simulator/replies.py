@@ -45,7 +45,10 @@ _SUM = re.compile(r"(-?\d{1,9})\s*([-+*x\u00d7/])\s*(-?\d{1,9})")
 _NAME = re.compile(r"\bmy name is ([A-Za-zÀ-ÿ]+)", re.IGNORECASE)
 _ASKS_NAME = re.compile(r"\b(?:what(?:'s| is) my name|who am i)\b", re.IGNORECASE)
 _ASKS_BACK = re.compile(r"\bwhat(?:'s| is| was) (?:the|my) (\w+(?: \w+){0,2})\?", re.IGNORECASE)
-_JSON = re.compile(r"\bjson\b", re.IGNORECASE)
+_WISH = r"\b(?:only|respond|reply|answer|output|return|format|object)\b"
+_JSON = re.compile(  # wished for, not a file's ending in an agent's instructions
+    rf"{_WISH}[^.]{{0,80}}(?<![.\w])json\b|(?<![.\w])json\b[^.]{{0,80}}{_WISH}", re.IGNORECASE
+)
 _KEY, _AND = r"[\"'`]?\w+[\"'`]?", r"(?:, (?:and|then) |,? and |, )"
 _KEYS = re.compile(
     rf"(?P<before>[\"'`]\w+[\"'`](?:{_AND}[\"'`]\w+[\"'`])*) (?:keys?|fields?|members?)\b"
@@ -119,8 +122,7 @@ def _json_text(schema: dict[str, object], reading: Reading) -> str:
 def _by_prompted_json(call: Call, reading: Reading) -> str | None:
     """JSON because the system prompt or the question says so, by a schema if one is given."""
     source = reading.system if _JSON.search(reading.system) else reading.asked
-    wanted = re.search(r"\b(?:only|respond|reply|answer|output|return|format|object)\b", source)
-    if not _JSON.search(source) or not wanted:
+    if not _JSON.search(source):
         return None
     schema = _embedded_schema(source)
     if schema is not None:

@@ -214,6 +214,8 @@ def test_json_by_schema_and_by_prompt(ask: Ask) -> None:
     assert set(json.loads(text_of(strict))) == {"city", "capital"}
     prompted = ask("Tell me of Lima", system=[{"text": "Respond only with a JSON object."}])
     assert isinstance(json.loads(text_of(prompted)), dict)
+    agent = "Look at package.json first, then answer in the user's words."
+    assert text_of(ask("Tell me of Lima", system=[{"text": agent}])).startswith("You said")
     told = f"Answer in JSON that fits this schema: {json.dumps(schema)}"
     by_schema = ask("Tell me of Lima", system=[{"text": told}])
     assert set(json.loads(text_of(by_schema))) == {"city", "capital"}
