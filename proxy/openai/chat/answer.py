@@ -19,16 +19,16 @@ from typing import Final
 from proxy.converse.exceptions import protocol_fault
 from proxy.converse.types import Event, Json, Usage
 from proxy.dialect import Keepsake
-from proxy.errors import ProxyError
 from proxy.openai.chat.annotations import Citations
 from proxy.openai.chat.attachments import Attachment
-from proxy.openai.chat.finish import MALFORMED, finish_reason, malformed, only_withheld_calls
+from proxy.openai.chat.finish import finish_reason, stop_sequence
 from proxy.openai.chat.plan import Plan
 from proxy.openai.chat.prose import Prose
 from proxy.openai.chat.reasoning import pack
 from proxy.openai.chat.tags import Piece
 from proxy.openai.chat.thoughts import Thoughts
 from proxy.openai.chat.tool_names import client_id
+from proxy.openai.chat.unfit import MALFORMED, malformed, no_place, only_withheld_calls
 from proxy.openai.chat.usage import account
 
 _SKIPPED: Final = -1  # a block the client does not see: a server tool's, or a withheld call
@@ -65,7 +65,9 @@ class Answer(ABC):
         self._waiting: list[Event] = []
 
     @abstractmethod
-    def put_text(self, text: str) -> None: ...
+    def put_text(self, texts: Sequence[str]) -> None:
+        """One delta of text or more, as they came."""
+
     @abstractmethod
     def put_reasoning(self, text: str) -> None: ...
     @abstractmethod
@@ -89,17 +91,31 @@ class Answer(ABC):
     def take(self, events: Sequence[Event]) -> None:
         """Read these events. Raises ``ProxyError``; what came before has then been put."""
         kind = ""
+        texts: list[str] = []  # of deltas in a row, nearly all there is
         try:
             for event in events:
+                kind, body = event
+                if kind == "contentBlockDelta" and self._prose.idle and not self._waiting:
+                    text = body["delta"].get("text")
+                    if text and type(text) is str:
+                        self._length += len(text)
+                        self.content = True
+                        texts.append(text)
+                        continue
+                if texts:
+                    self.put_text(texts)
+                    texts = []
                 if self._waiting:
                     self._take_later(event)
                     continue
-                kind, body = event
                 reader = _EVENTS.get(kind)  # event kinds of a later service version are skipped
                 if reader is not None:
                     reader(self, body)
         except (KeyError, TypeError, AttributeError, ValueError) as fault:
             raise protocol_fault(f"a {kind} event of an unknown shape") from fault
+        finally:
+            if texts:
+                self.put_text(texts)
 
     def call_word(self) -> str | None:
         """The finish reason that says a tool was called; ``None`` if the client saw no call."""
@@ -147,21 +163,14 @@ class Answer(ABC):
             elif member in _ATTACHED:
                 self._attachments[index] = Attachment(member, start.get("format") or "")
             elif member != "toolResult":  # a server tool's: not for the client
-                raise _no_place(member)
+                raise no_place(member)
 
     def _delta_event(self, body: Mapping[str, Json]) -> None:
-        delta = body["delta"]
-        text = delta.get("text")
-        if text and self._prose.idle:
-            self._length += len(text)
-            self.content = True
-            self.put_text(text)
-            return
         index = body["contentBlockIndex"]
-        for member, value in delta.items():
+        for member, value in body["delta"].items():
             reader = _DELTAS.get(member)
             if reader is None:
-                raise _no_place(member)
+                raise no_place(member)
             reader(self, index, value)
 
     def _block_stop_event(self, body: Mapping[str, Json]) -> None:
@@ -233,7 +242,7 @@ class Answer(ABC):
             else:
                 self._length += len(text)
                 self.content = True
-                self.put_text(text)
+                self.put_text((text,))
 
     def _text_is_out(self) -> bool:
         """Pass on all text that came so far. ``False``: the answer ended in it."""
@@ -307,7 +316,7 @@ class Answer(ABC):
         self._pass(self._prose.flush())
         self._own_up(reason)
         self._put_thoughts()
-        self.stopped = self._prose.stopped or _stop_sequence(self.fields)
+        self.stopped = self._prose.stopped or stop_sequence(self.fields)
         called = self.call_word()
         emulated = self._prose.stopped is not None
         self.finish = (called or "stop") if emulated else finish_reason(reason, called)
@@ -381,20 +390,3 @@ _DELTAS: Final[Mapping[str, Callable[[Answer, int, Json], None]]] = MappingProxy
         "toolResult": _server_result,
     }
 )
-
-
-def _no_place(member: str) -> ProxyError:
-    return ProxyError(
-        502,
-        f"The model answered with a part that has no place in a chat completion ({member}).",
-        code="unsupported_content",
-    )
-
-
-def _stop_sequence(fields: Json) -> str | None:
-    """Which stop sequence matched, where ``additionalModelResponseFieldPaths`` asked for it:
-    Claude's ``/stop_sequence``, in streams ``/delta/stop_sequence``."""
-    for place in (fields, fields.get("delta") if isinstance(fields, Mapping) else None):
-        if isinstance(place, Mapping) and isinstance(found := place.get("stop_sequence"), str):
-            return found
-    return None

@@ -8,7 +8,7 @@ Every chunk is one ``data:`` line, whatever its reader takes for a line end (``l
 OpenAI API reference, *The chat completion chunk object*; WHATWG HTML, *Server-sent events*.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import orjson
@@ -28,9 +28,12 @@ class Slot(NamedTuple):
     head: bytes
     tail: bytes
 
-    def fill(self, text: str) -> bytes:
-        # The hot path: what needs escaping beyond JSON's own rules is not ASCII.
-        return self.head + (orjson.dumps(text) if text.isascii() else dumps(text)) + self.tail
+    def fill(self, texts: Sequence[str], out: list[bytes]) -> None:
+        """A chunk for each text, at the end of ``out``."""
+        head, tail = self
+        for text in texts:
+            # The hot path: what needs escaping beyond JSON's own rules is not ASCII.
+            out.append(head + (orjson.dumps(text) if text.isascii() else dumps(text)) + tail)
 
 
 class Frame:

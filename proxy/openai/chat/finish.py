@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from proxy.errors import ProxyError
+from proxy.converse.types import Json
 
 _BY_USE: Final = ""  # decided by whether a tool was used
 
@@ -31,8 +31,6 @@ FINISH_REASONS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-MALFORMED: Final = frozenset({"malformed_model_output", "malformed_tool_use"})
-
 
 def finish_reason(stop_reason: str, called: str | None) -> str:
     """``called`` is the client API's word for a tool having been called, ``None`` if none was.
@@ -42,20 +40,10 @@ def finish_reason(stop_reason: str, called: str | None) -> str:
     return FINISH_REASONS.get(stop_reason, _BY_USE) or called or "stop"
 
 
-def malformed(stop_reason: str) -> ProxyError:
-    what = "a tool call" if stop_reason == "malformed_tool_use" else "an answer"
-    return ProxyError(
-        502,
-        f"The model produced {what} that Bedrock could not parse.",
-        code=stop_reason,
-        retry="once",
-    )
-
-
-def only_withheld_calls() -> ProxyError:
-    return ProxyError(
-        502,
-        "The model answered with nothing but calls of tools that this request does not offer.",
-        code="only_withheld_calls",
-        retry="once",
-    )
+def stop_sequence(fields: Json) -> str | None:
+    """Which stop sequence matched, where ``additionalModelResponseFieldPaths`` asked for it:
+    Claude's ``/stop_sequence``, in streams ``/delta/stop_sequence``."""
+    for place in (fields, fields.get("delta") if isinstance(fields, Mapping) else None):
+        if isinstance(place, Mapping) and isinstance(found := place.get("stop_sequence"), str):
+            return found
+    return None

@@ -99,10 +99,10 @@ class ChatEncoder(Answer):
         self.release()  # the first byte is out: nothing waits for another try any more
         return self.pending()
 
-    def put_text(self, text: str) -> None:
+    def put_text(self, texts: Sequence[str]) -> None:
         if not self._begun:
             self._begin()
-        self._out.append(self._text.fill(text))
+        self._text.fill(texts, self._out)
 
     def put_reasoning(self, text: str) -> None:
         if self._tagging:
@@ -112,7 +112,7 @@ class ChatEncoder(Answer):
             self._begin()
         if self._reasoning is None:
             self._reasoning = self._frame.slot({reasoning_field(self.plan): HOLE})
-        self._out.append(self._reasoning.fill(text))
+        self._reasoning.fill((text,), self._out)
 
     def _put_tagged(self, text: str) -> None:
         """Reasoning in the text. The closing tag is owed to whatever comes next."""
@@ -120,7 +120,7 @@ class ChatEncoder(Answer):
             self._begin()
             text = TAG_OPEN + text
             self._tagged, self._begun = True, False
-        self._out.append(self._text.fill(text))
+        self._text.fill((text,), self._out)
 
     def put_call(self, ordinal: int, id: str, name: str) -> None:
         self._begin()
@@ -139,7 +139,7 @@ class ChatEncoder(Answer):
         self._arguments.append(slot)
 
     def put_arguments(self, ordinal: int, fragment: str) -> None:
-        self._out.append(self._arguments[ordinal].fill(fragment))
+        self._arguments[ordinal].fill((fragment,), self._out)
 
     def put_entry(self, field: str, entry: Mapping[str, Json]) -> None:
         self._begin()
@@ -169,7 +169,7 @@ class ChatEncoder(Answer):
             self._out += (frame.delta(role) for frame in self._frames)
         if self._tagged:
             self._tagged = False
-            self._out.append(self._text.fill(TAG_CLOSED))
+            self._text.fill((TAG_CLOSED,), self._out)
 
     def _put_finish_chunk(self) -> None:
         self._finished = True
@@ -223,10 +223,10 @@ class ChatCollector(Answer):
             **choice_extras(self),
         }
 
-    def put_text(self, text: str) -> None:
+    def put_text(self, texts: Sequence[str]) -> None:
         if self._tagged:
             self._close_tag()
-        self._text.append(text)
+        self._text += texts
 
     def put_reasoning(self, text: str) -> None:
         if self.plan.reasoning_as != "tags":

@@ -38,7 +38,10 @@ AWKWARD = [
 def test_a_filled_slot_is_the_chunk_that_json_would_write(text: str, delta: object) -> None:
     frame = Frame(STAMP, 2, usage_null=True)
     assert isinstance(delta, dict)
-    chunk = frame.slot(delta).fill(text)
+    chunks: list[bytes] = []
+    frame.slot(delta).fill([text, text], chunks)
+    chunk, again = chunks
+    assert again == chunk
     assert len(chunk.decode().splitlines()) == 2  # the line, and the empty one that ends it
     assert chunk.endswith(b"}\n\n")
     expected = json.loads(json.dumps(delta).replace(json.dumps(HOLE), json.dumps(text)))

@@ -9,7 +9,7 @@ import pytest
 from botocore.model import ServiceModel
 
 from proxy.converse.exceptions import EXCEPTIONS
-from proxy.openai.chat import answer, finish
+from proxy.openai.chat import answer, finish, unfit
 
 HANDLED_BY_NAME = {
     "ContentBlockStart": {"toolUse", "toolResult", *answer._ATTACHED},
@@ -76,7 +76,7 @@ def test_every_member_is_handled_or_left_out_for_a_reason(model: ServiceModel, s
 
 def test_every_stop_reason_has_a_finish(model: ServiceModel) -> None:
     reasons = set(model.shape_for("StopReason").enum)  # type: ignore[attr-defined]
-    assert reasons - set(finish.FINISH_REASONS) - finish.MALFORMED == set()
+    assert reasons - set(finish.FINISH_REASONS) - unfit.MALFORMED == set()
 
 
 def test_every_event_is_read_or_is_an_exception(model: ServiceModel) -> None:

@@ -119,8 +119,10 @@ def test_an_event_of_an_unknown_shape_is_a_typed_error(body: dict[str, Any]) -> 
     for plan in ({}, {"stop": ("END",)}):
         encoder = ChatEncoder(asked(**plan), STAMP, 0)
         with pytest.raises(ProxyError) as caught:
-            encoder.encode([START, Event("contentBlockDelta", body)])
+            encoder.encode([START, text("A"), text("B"), Event("contentBlockDelta", body)])
         assert caught.value.status == 502
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks(encoder.pending())]
+        assert deltas[1:] == [{"content": "A"}, {"content": "B"}]
 
 
 @pytest.mark.parametrize(
