@@ -221,6 +221,8 @@ def _offer(
     if told.only is not None:
         entries = [(name, group) for name, group in entries if names.to_bedrock(name) == told.only]
         invited = frozenset(name for name, _ in entries)
+    elif told.member is not None:  # whoever must call a tool must find none that it may not call
+        entries = [(name, group) for name, group in entries if name in invited]
     listed = [tool for _, group in entries for tool in group] + grounding
     if not listed:
         return _withheld(blank, (), [], history, traits, notes)
