@@ -68,8 +68,17 @@ class _Supervisor:
             self._bury()
             while not self._leaving and len(self._workers) < self._count:
                 self._start()
+            if self._leaving:
+                self._close()
             time.sleep(_PAUSE)
         self._gathering.close()
+
+    def _close(self) -> None:
+        """Let go of what the workers listen on: once they have, too, a client is refused and not
+        kept waiting for somebody to take its call."""
+        for one in (self._listener, self._metrics):
+            if one is not None:
+                one.close()
 
     def _start(self) -> None:
         taken = {started.place for started in self._workers.values()}
@@ -85,6 +94,8 @@ class _Supervisor:
         worker = subprocess.Popen(arguments, pass_fds=fds)
         theirs.close()
         self._workers[worker] = _Started(place, time.monotonic())
+        if self._leaving:  # the signal came while it was being started, and passed it by
+            worker.terminate()
         self._gathering.add(str(place), ours)
 
     def _bury(self) -> None:

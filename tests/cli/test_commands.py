@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import orjson
 import pytest
 
+from proxy.cli.workers import _Supervisor
 from proxy.simulator import Simulator
 from tests.support.commands import BARE, KEYS, ROOT, alive, run, started
 from tests.support.running import wait_until
@@ -228,6 +231,56 @@ def test_workers_share_a_port_and_are_replaced() -> None:
         parent.wait(10)
         assert time.monotonic() - began < 10
         assert parent.returncode in (0, 143)
+
+
+def test_nobody_waits_for_workers_that_are_leaving() -> None:
+    """A call that comes while they drain is refused at once, so that a balancer goes elsewhere."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        command = ("serve", "--port", "0", "--workers", "2", "--no-memory", "--drain-timeout", "4")
+        with started(*command, **environment) as (parent, url):
+            wait_until(lambda: alive(url), within=10)
+            at = (httpx.URL(url).host, httpx.URL(url).port or 0)
+            with socket.create_connection(at) as client:
+                body = b'{"model": "a.b", "messages": [{"role": "user", "content": "x"}]}'
+                client.sendall(
+                    b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+                    b"content-length: %d\r\n\r\n%b" % (len(body), body)
+                )
+                time.sleep(0.3)
+                parent.send_signal(signal.SIGTERM)
+                wait_until(lambda: refused(at), within=2)
+                assert parent.poll() is None
+                client.settimeout(10)
+                assert b" 503 " in client.recv(100)
+            parent.wait(10)
+
+
+def refused(at: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(at).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_signal_while_a_worker_is_being_started_reaches_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    supervisor: Any = None
+
+    def popen(arguments: list[str], **_: Any) -> subprocess.Popen[bytes]:
+        worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        supervisor._pass_on(signal.SIGTERM, None)  # as the handler would, between two lines
+        return worker
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        supervisor = _Supervisor(1, listener, None)
+        monkeypatch.setattr("proxy.cli.workers.subprocess", SimpleNamespace(Popen=popen))
+        supervisor._start()
+        [worker] = supervisor._workers
+        assert worker.wait(5) == -signal.SIGTERM
+        supervisor._gathering.close()
 
 
 def children(pid: int) -> list[int]:
