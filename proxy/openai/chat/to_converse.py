@@ -101,12 +101,14 @@ def _translate_pieces(
     )
     if reasoning.drop_forced_choice:
         tools = without_choice(tools)
+    # Anthropic: JSON outputs exclude prefill; whoever sends both (LangGraph) wants a new answer.
+    with_schema = request.response_format.kind == "json_schema" or form.json_mode == "native"
     guarded = options.guardrail is None
     intake = Intake(traits, notes, guard=guarded, guard_tag=request.guard_tag)
     frame = Frame(
         names=tools.names,
         flat=tools.flatten,
-        prefill=not reasoning.on,
+        prefill=not (reasoning.on or with_schema),
         hints=[hint for hint in (tools.system_hint, form.system_hint) if hint],
     )
     turns = build_turns(request.messages, history, frame, intake)
