@@ -21,7 +21,6 @@ from tests.support.running import Running, serving, wait_until
 
 MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 PROMPT, KEY, QUERY, SYSTEM = "prompt-4711", "sk-key-4711", "query-4711", "system-4711"
-Lines = Callable[[], list[dict[str, Any]]]
 
 
 class Terminal(io.StringIO):

@@ -21,8 +21,6 @@ from proxy.simulator import Fault, Simulator
 NOVA = "us.amazon.nova-lite-v1:0"
 HELLO = {"modelId": NOVA, "messages": [{"role": "user", "content": [{"text": "Hello"}]}]}
 
-Open = Callable[..., Any]
-
 
 @pytest.fixture
 def http(simulator: Simulator) -> Iterator[httpx.Client]:

@@ -103,7 +103,6 @@ def parse_request(
         top_p=read_number(fields, "top_p", 0, 1),
         stop=_stop(fields),
         tools=tools,
-        tools_sent=fields.get("tools") is not None or fields.get("functions") is not None,
         legacy_functions=legacy,
         tool_choice=choice,
         response_format=read_response_format(fields),

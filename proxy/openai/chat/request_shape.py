@@ -89,8 +89,6 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     n: int = 1
     tools: tuple[ToolSpec, ...] = ()
-    tools_sent: bool = False
-    """``tools`` or ``functions`` stood in the request, be it as an empty list."""
     legacy_functions: bool = False
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None

@@ -49,7 +49,7 @@ def builtin(kind: str, **members: Any) -> ToolSpec:
 
 
 def ask(*tools: ToolSpec, **members: Any) -> ChatRequest:
-    return ChatRequest(model="m", messages=(), tools=tools, tools_sent=bool(tools), **members)
+    return ChatRequest(model="m", messages=(), tools=tools, **members)
 
 
 def translated(
