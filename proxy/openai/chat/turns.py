@@ -307,7 +307,7 @@ class _Walk:
             self._notes.add(
                 "prefill:emulated",
                 f"messages[{len(self._messages) - 1}]",
-                "This model (or the reasoning or schema asked for) takes no assistant message last.",
+                "This model (or the reasoning or schema wanted) takes no assistant message last.",
             )
             self._add("user", [{"text": CONTINUE}])
             return
