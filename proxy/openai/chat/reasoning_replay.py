@@ -15,7 +15,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import compress
+from itertools import compress, groupby
 from typing import Final
 
 import orjson
@@ -106,20 +106,24 @@ def unsigned_loop(messages: Sequence[Mapping[str, Json]], traits: Traits) -> boo
     """Some turn of the running tool loop has no signed reasoning that could be sent.
 
     A model that thinks by budget refuses such a loop ("Expected thinking, found tool_use"). The
-    loop is what was called since the last answer in words: a turn that was cut before it said
-    anything becomes no message, and ends none.
+    loop is what was called since the last answer in words. Several messages in a row may be one
+    turn; one that was cut before it said anything becomes no message, and ends no loop.
     """
-    for message in reversed(messages):
-        if message.get("role") == "assistant":
-            called = message.get("tool_calls") or message.get("function_call")
-            if replay(message, traits).blocks:
-                if not called:
-                    return False
-            elif called:
-                return True
-            elif _says_something(message):
-                return False
+    for spoken, row in groupby(reversed(messages), key=_is_assistant):
+        if not spoken:
+            continue
+        turn = [*row]
+        calling = sum(1 for one in turn if one.get("tool_calls") or one.get("function_call"))
+        signed = sum(1 for one in turn if replay(one, traits).blocks)
+        if signed < calling:
+            return True
+        if not calling and (signed or any(map(_says_something, turn))):
+            return False
     return False
+
+
+def _is_assistant(message: Mapping[str, Json]) -> bool:
+    return message.get("role") == "assistant"
 
 
 def _says_something(message: Mapping[str, Json]) -> bool:
