@@ -148,6 +148,8 @@ def with_answer_tool(
     """
     name = spec["toolSpec"]["name"]
     before = [] if tools.config is None or alone else tools.config["tools"]
+    if "any" in choice and tools.offered is not None:
+        before = [one for one in before if _callable(one, tools.offered)]
     return replace(
         tools,
         config={"tools": [*before, spec], "toolChoice": choice},
@@ -156,6 +158,11 @@ def with_answer_tool(
         system_hint=tools.system_hint if tools.offered else None,
         forced=True,
     )
+
+
+def _callable(tool: dict[str, Json], offered: frozenset[str]) -> bool:
+    """Not a spec that only the history needs: whoever must call a tool might choose it."""
+    return "toolSpec" not in tool or tool["toolSpec"]["name"] in offered
 
 
 def _demands(choice: ToolChoice) -> bool:
