@@ -6,7 +6,9 @@ its bare id (profile-only, provisioned-only) is never shown under it; its profil
 foundation model's facts and through the same filters.
 
 Limits and capabilities come from the undocumented ``converse`` object that real listings carry for
-some models (captures, fact 42), then from our own table. Every key of a summary may be missing,
+some models (captures, fact 42), then from our own table. Of a model that neither knows the context
+window is read from ``description.maxContextWindow`` or from its largest context-size variant, which
+real listings carry too. Every key of a summary may be missing,
 null or of another shape: such a summary says less, it never breaks a listing. Source: Amazon
 Bedrock API reference, *ListFoundationModels*, *ListInferenceProfiles* and the other List calls.
 """
@@ -35,6 +37,7 @@ _MODALITY: Final = (
 _INVOKED_ONLY: Final = ("twelvelabs.pegasus",)
 """Models that stream text, but not through Converse: Bedrock user guide, *Supported models and
 model features*. No listing tells."""
+_WINDOW: Final = re.compile(r"(\d{1,9})\s*([km]?)", re.IGNORECASE)
 _ID_DATE: Final = re.compile(r"-(20\d{2})(\d{2})(\d{2})(?:-|$)")
 
 
@@ -76,6 +79,7 @@ class _Region:
         self._region = None if listing.region == options.regions[0] else listing.region
         self._words = frozenset(filter(None, map(_squash, options.provider_filter)))
         self._models: dict[str, Entry] = {}
+        self._variants = _largest_variants(listing.foundation_models)
 
     def entries(self) -> Iterator[Entry]:
         for summary in _summaries(self._listing.foundation_models):
@@ -97,7 +101,8 @@ class _Region:
             return None
         known, hint = describe(model_id), _mapping(summary.get("converse"))
         provider = _text(summary, "providerName")
-        context, output = _limits(model_id, hint, known.context_window, known.max_output_tokens)
+        window = known.context_window or _told_window(summary) or self._variants.get(model_id)
+        context, output = _limits(model_id, hint, window, known.max_output_tokens)
         lifecycle = _mapping(summary.get("modelLifecycle"))
         entry = Entry(
             id=model_id,
@@ -310,6 +315,24 @@ def _limits(
         elif context is None or most < context:
             output = most
     return context_size(model_id) or context, output
+
+
+def _told_window(summary: Summary) -> int | None:
+    """What a model's description says: ``200k``, ``1M``, ``128000`` (recorded), or nothing."""
+    told = _text(_mapping(summary.get("description")), "maxContextWindow")
+    match = _WINDOW.fullmatch(told.strip())
+    return int(match[1]) * {"": 1, "k": 1_000, "m": 1_000_000}[match[2].lower()] if match else None
+
+
+def _largest_variants(models: Iterable[object]) -> dict[str, int]:
+    """The largest context-size variant of each model. Some variants say ``:0`` where their model
+    does not (recorded)."""
+    sizes: dict[str, int] = {}
+    for model_id in (_text(summary, "modelId") for summary in _summaries(models)):
+        size, plain = context_size(model_id), model_id.rpartition(":")[0]
+        for name in {plain, plain.removesuffix(":0")} if size else ():
+            sizes[name] = max(sizes.get(name, 0), size or 0)
+    return sizes
 
 
 def _access(types: object) -> Access:

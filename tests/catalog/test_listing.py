@@ -107,6 +107,31 @@ def test_recorded_listing_shows_what_can_be_called(recorded) -> None:
         assert made.resolve(model_id).label != "other"
 
 
+def test_recorded_windows_of_models_that_no_table_knows(recorded) -> None:
+    made = catalog(foundation_models=recorded)
+    haiku = made.find("anthropic.claude-3-haiku-20240307-v1:0")
+    assert haiku is not None
+    assert (haiku["context_window"], haiku["limits_known"]) == (200_000, True)
+
+
+@pytest.mark.parametrize(
+    ("told", "window"),
+    [("200K", 200_000), ("1M", 1_000_000), ("128000", 128_000), (" 64 k", 64_000),
+     ("plenty", None), ("0", None), ("", None), (None, None), (7, None)],
+)  # fmt: skip
+def test_a_description_may_tell_the_window(told: object, window: int | None) -> None:
+    new = model("acme.new-v1:0", description={"maxContextWindow": told})
+    entry = catalog(foundation_models=(new,)).entries["acme.new-v1:0"]
+    assert entry.context_window == window
+
+
+def test_the_largest_variant_tells_the_window() -> None:
+    ids = ("acme.new-v1", "acme.new-v1:0:8k", "acme.new-v1:0:96k", "acme.new-v1:0:mm")
+    made = catalog(foundation_models=tuple(model(one) for one in ids))
+    assert made.entries["acme.new-v1"].context_window == 96_000
+    assert made.entries["acme.new-v1:0:8k"].context_window == 8_000
+
+
 def test_recorded_limits_come_from_the_converse_object(recorded) -> None:
     made = catalog(foundation_models=recorded)
     sonnet = made.find("anthropic.claude-opus-4-1-20250805-v1:0")
