@@ -22,4 +22,4 @@ def native(answer: Json, headers: Mapping[str, str]) -> list[Event]:
         raise protocol_fault("a body that is no JSON object", headers.get("x-amzn-requestid"))
     count = headers.get(_INPUT_TOKENS, "")
     tokens = int(count) if count.isascii() and count.isdigit() and len(count) < 12 else None
-    return [Event("native", {"answer": answer, "inputTokens": tokens})]
+    return [("native", {"answer": answer, "inputTokens": tokens})]

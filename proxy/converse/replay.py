@@ -36,16 +36,16 @@ def replay(response: Json) -> list[Event]:
     """
     answer = _object(response, "a body")
     message = _optional(_object(answer.get("output"), "an output").get("message"), "a message")
-    events = [Event("messageStart", {"role": message.get("role") or "assistant"})]
+    events: list[Event] = [("messageStart", {"role": message.get("role") or "assistant"})]
     for index, block in enumerate(_list(message.get("content"), "a content")):
         events += _block(index, _object(block, "a content block"))
     stop: dict[str, Json] = {"stopReason": _text(answer.get("stopReason"), "a stopReason")}
     if answer.get("additionalModelResponseFields") is not None:
         stop["additionalModelResponseFields"] = answer["additionalModelResponseFields"]
-    events.append(Event("messageStop", stop))
+    events.append(("messageStop", stop))
     metadata = {name: answer[name] for name in _METADATA if answer.get(name) is not None}
     if metadata:
-        events.append(Event("metadata", metadata))
+        events.append(("metadata", metadata))
     return events
 
 
@@ -54,8 +54,8 @@ def _block(index: int, block: Mapping[str, Json]) -> Iterator[Event]:
         if value is not None:
             for place, union in _PARTS.get(kind, _unknown)(kind, value):
                 name = "contentBlockStart" if place == "start" else "contentBlockDelta"
-                yield Event(name, {"contentBlockIndex": index, place: union})
-    yield Event("contentBlockStop", {"contentBlockIndex": index})
+                yield (name, {"contentBlockIndex": index, place: union})
+    yield ("contentBlockStop", {"contentBlockIndex": index})
 
 
 def _plain_text(kind: str, value: Json) -> Iterator[_Part]:

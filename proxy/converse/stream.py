@@ -40,7 +40,6 @@ _USUAL: Final = MappingProxyType(
     }
 )
 """The header blocks of events, as recorded without exception: these bytes need no parsing."""
-_new: Final = tuple.__new__  # how a NamedTuple makes itself, without its call in between
 _DELTA: Final = next(h for h in _USUAL.values() if h[":event-type"] == "contentBlockDelta")
 _SHORT: Final = 512
 """Bytes of payload that hardly any delta exceeds: a few words, and up to 62 bytes of padding."""
@@ -74,7 +73,7 @@ class ConverseStream:
                 except orjson.JSONDecodeError:
                     body = None
                 if isinstance(body, dict):
-                    events.append(_new(Event, ("contentBlockDelta", body)))
+                    events.append(("contentBlockDelta", body))
                     continue
             event = self._event(headers, payload)
             if event is None:
@@ -116,7 +115,7 @@ class ConverseStream:
             self.stopped = kind == "messageStop"
         elif kind == "metadata":
             self.ended = self.stopped
-        return Event(kind, body)
+        return kind, body
 
 
 def _corrupt(fault: FramingError) -> ProxyError:

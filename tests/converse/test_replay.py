@@ -43,21 +43,21 @@ def pruned(value: Any) -> Any:
 
 def valid(events: list[Event], shapes: Any) -> None:
     """In the order and of the shapes of a ConverseStream."""
-    kinds = [event.kind for event in events]
+    kinds = [kind for kind, _ in events]
     assert kinds[0] == "messageStart"
     tail = ["messageStop", "metadata"] if "metadata" in kinds else ["messageStop"]
     assert kinds[-len(tail) :] == tail
     opened = -1
-    for event in events:
-        own = OWN & (event.body.get("start", {}).keys() | event.body.get("delta", {}).keys())
+    for kind, body in events:
+        own = OWN & (body.get("start", {}).keys() | body.get("delta", {}).keys())
         if not own:
-            report = ParamValidator().validate(pruned(event.body), shapes[event.kind])
-            assert not report.has_errors(), (event, report.generate_report())
-        if event.kind.startswith("contentBlock"):
-            index = event.body["contentBlockIndex"]
+            report = ParamValidator().validate(pruned(body), shapes[kind])
+            assert not report.has_errors(), (kind, body, report.generate_report())
+        if kind.startswith("contentBlock"):
+            index = body["contentBlockIndex"]
             assert index in {opened, opened + 1}
             opened = index
-    stops = [e.body["contentBlockIndex"] for e in events if e.kind == "contentBlockStop"]
+    stops = [body["contentBlockIndex"] for kind, body in events if kind == "contentBlockStop"]
     assert stops == list(range(opened + 1))
 
 
@@ -74,9 +74,9 @@ def answer(*content: dict[str, Any], **more: Any) -> dict[str, Any]:
 def parts(*content: dict[str, Any]) -> list[tuple[str, Any]]:
     """What the blocks became: (start | delta | stop, union or index), in order."""
     found: list[tuple[str, Any]] = []
-    for event in replay(answer(*content))[1:-2]:
-        name = event.kind.removeprefix("contentBlock").lower()
-        found.append((name, event.body.get(name, event.body["contentBlockIndex"])))
+    for kind, body in replay(answer(*content))[1:-2]:
+        name = kind.removeprefix("contentBlock").lower()
+        found.append((name, body.get(name, body["contentBlockIndex"])))
     return found
 
 
@@ -223,14 +223,14 @@ def test_every_member_of_the_answer_is_carried(shapes: Any) -> None:
     )
     events = replay(whole)
     valid(events, shapes)
-    assert events[0] == Event("messageStart", {"role": "assistant"})
-    assert events[-2].body == {
+    assert events[0] == ("messageStart", {"role": "assistant"})
+    assert events[-2][1] == {
         "stopReason": "max_tokens",
         "additionalModelResponseFields": {"stop_sequence": "END"},
     }
-    carried = {k: v for k, v in whole.items() if k in events[-1].body}
-    assert events[-1].body == carried
-    left = set(whole) - set(carried) - set(events[-2].body)
+    carried = {k: v for k, v in whole.items() if k in events[-1][1]}
+    assert events[-1][1] == carried
+    left = set(whole) - set(carried) - set(events[-2][1])
     assert left == {"output"}
 
 
@@ -246,13 +246,13 @@ def test_every_member_of_the_answer_is_carried(shapes: Any) -> None:
 )
 def test_an_empty_answer_is_an_answer(output: dict[str, Any], shapes: Any) -> None:
     events = replay({"output": output, "stopReason": "end_turn"})
-    assert [event.kind for event in events] == ["messageStart", "messageStop"]
+    assert [kind for kind, _ in events] == ["messageStart", "messageStop"]
     valid(events, shapes)
 
 
 def test_the_role_is_the_answers_own() -> None:
     body = {"output": {"message": {"role": "system"}}, "stopReason": "end_turn"}
-    assert replay(body)[0] == Event("messageStart", {"role": "system"})
+    assert replay(body)[0] == ("messageStart", {"role": "system"})
 
 
 TEXT = {"text": "x"}
@@ -310,14 +310,14 @@ def recorded_answers() -> Iterator[tuple[Path, bool, dict[str, Any]]]:
 def folded(events: list[Event]) -> dict[str, Any]:
     """The answer again, from its events: what was lost on the way is missing here."""
     blocks: dict[int, dict[str, Any]] = {}
-    for event in events:
-        if not event.kind.startswith("contentBlock"):
+    for kind, body in events:
+        if not kind.startswith("contentBlock"):
             continue
-        block = blocks.setdefault(event.body["contentBlockIndex"], {})
-        for part in (event.body.get("start", {}), event.body.get("delta", {})):
-            for kind, value in part.items():
-                block.setdefault(kind, []).append(value)
-    start, stop, meta = events[0].body, events[-2].body, events[-1].body
+        block = blocks.setdefault(body["contentBlockIndex"], {})
+        for part in (body.get("start", {}), body.get("delta", {})):
+            for member, value in part.items():
+                block.setdefault(member, []).append(value)
+    start, stop, meta = events[0][1], events[-2][1], events[-1][1]
     return {"role": start["role"], "blocks": [rebuilt(b) for b in blocks.values()], **stop, **meta}
 
 
@@ -347,7 +347,7 @@ def test_recorded_answers_lose_nothing(shapes: Any) -> None:
     for path, real, body in answers:
         events = replay(body)
         if "usage" not in body:
-            assert events[-1].kind == "messageStop", path
+            assert events[-1][0] == "messageStop", path
             continue
         if real:  # recorded guardrail traces lack members that the model requires
             valid(replay({**body, "trace": None}), shapes)

@@ -93,8 +93,7 @@ class Answer(ABC):
         kind = ""
         texts: list[str] = []  # of deltas in a row, nearly all there is
         try:
-            for event in events:
-                kind, body = event
+            for kind, body in events:
                 if kind == "contentBlockDelta" and self._prose.idle and not self._waiting:
                     text = body["delta"].get("text")
                     if text and type(text) is str:
@@ -106,7 +105,7 @@ class Answer(ABC):
                     self.put_text(texts)
                     texts = []
                 if self._waiting:
-                    self._take_later(event)
+                    self._take_later(kind, body)
                     continue
                 reader = _EVENTS.get(kind)  # event kinds of a later service version are skipped
                 if reader is not None:
@@ -129,21 +128,21 @@ class Answer(ABC):
 
     # Order
 
-    def _take_later(self, event: Event) -> None:
+    def _take_later(self, kind: str, body: dict[str, Json]) -> None:
         """A call has to wait until the reasoning in front of it is closed (and signed).
 
         Bedrock's blocks never interleave (recorded without exception); this holds if they ever do.
         """
-        if event.kind in {"messageStop", "metadata"}:
+        if kind in {"messageStop", "metadata"}:
             while self._waiting:
                 self._resume()
-            self.take((event,))
-        elif event.body.get("contentBlockIndex") == self.thoughts.open:
-            _EVENTS[event.kind](self, event.body)
+            self.take(((kind, body),))
+        elif body.get("contentBlockIndex") == self.thoughts.open:
+            _EVENTS[kind](self, body)
             if self.thoughts.open is None:
                 self._resume()
         else:
-            self._waiting.append(event)
+            self._waiting.append((kind, body))
 
     def _resume(self) -> None:
         self.thoughts.close()
@@ -159,7 +158,7 @@ class Answer(ABC):
                 if self.thoughts.open is None:
                     self._start_call(index, start)
                 else:
-                    self._waiting.append(Event("contentBlockStart", dict(body)))
+                    self._waiting.append(("contentBlockStart", dict(body)))
             elif member in _ATTACHED:
                 self._attachments[index] = Attachment(member, start.get("format") or "")
             elif member != "toolResult":  # a server tool's: not for the client

@@ -40,9 +40,9 @@ class EmbeddingsCollector:
 
     def add(self, events: Sequence[Event]) -> None:
         """Raises ``ProxyError`` 502 for an answer that is not what was asked for."""
-        for event in events:
-            if event.kind == "native":
-                self._take(event.body["answer"], event.body["inputTokens"])
+        for kind, body in events:
+            if kind == "native":
+                self._take(body["answer"], body["inputTokens"])
 
     def _take(self, answer: Mapping[str, Json], tokens: int | None) -> None:
         try:

@@ -5,7 +5,6 @@ import json
 import orjson
 import pytest
 
-from proxy.converse.types import Event
 from proxy.dialect import Stamp, Translation
 from proxy.openai.chat.chunks import HOLE, Frame
 from proxy.openai.chat.from_converse import ChatEncoder
@@ -70,6 +69,6 @@ def test_a_megabyte_delta_passes_intact() -> None:
     text = "ß\u2028x" * 350_000
     encoder = ChatEncoder(Translation({}, "converse-stream", Plan()), STAMP, 0)
     body = {"contentBlockIndex": 0, "delta": {"text": text}}
-    role, chunk, _ = encoder.encode([Event("contentBlockDelta", body)]).split(b"\n\n")
+    role, chunk, _ = encoder.encode([("contentBlockDelta", body)]).split(b"\n\n")
     assert orjson.loads(role[6:])["choices"][0]["delta"]["role"] == "assistant"
     assert orjson.loads(chunk[6:])["choices"][0]["delta"] == {"content": text}

@@ -29,11 +29,11 @@ names = st.sampled_from(["f", "g", "hidden", "answer"])
 
 
 def delta(index: int, **member: Any) -> Event:
-    return Event("contentBlockDelta", {"contentBlockIndex": index, "delta": member})
+    return ("contentBlockDelta", {"contentBlockIndex": index, "delta": member})
 
 
 def start(index: int, **member: Any) -> Event:
-    return Event("contentBlockStart", {"contentBlockIndex": index, "start": member})
+    return ("contentBlockStart", {"contentBlockIndex": index, "start": member})
 
 
 @st.composite
@@ -76,15 +76,15 @@ def image_block(index: int) -> st.SearchStrategy[list[Event]]:
 @st.composite
 def messages(draw: st.DrawFn) -> list[Event]:
     kinds = (text_block, text_block, reasoning_block, call_block, result_block, image_block)
-    events = [Event("messageStart", {"role": "assistant"})]
+    events = [("messageStart", {"role": "assistant"})]
     for index in range(draw(st.integers(0, 6))):
         events += draw(draw(st.sampled_from(kinds))(index))
-        events.append(Event("contentBlockStop", {"contentBlockIndex": index}))
+        events.append(("contentBlockStop", {"contentBlockIndex": index}))
     reasons = ("end_turn", "tool_use", "max_tokens", "stop_sequence", "content_filtered", "new")
-    events.append(Event("messageStop", {"stopReason": draw(st.sampled_from(reasons))}))
+    events.append(("messageStop", {"stopReason": draw(st.sampled_from(reasons))}))
     if draw(st.booleans()):
         usage = {"inputTokens": 3, "outputTokens": 4, "cacheReadInputTokens": 2, "totalTokens": 9}
-        events.append(Event("metadata", {"usage": usage, "metrics": {"latencyMs": 1}}))
+        events.append(("metadata", {"usage": usage, "metrics": {"latencyMs": 1}}))
     return events
 
 

@@ -119,20 +119,20 @@ def _check_against_source(
         for call in choice["message"].get("tool_calls", [])
     ]
     assert calls == _client_calls(events), path
-    usage = next((event.body["usage"] for event in events if event.kind == "metadata"), {})
+    usage = next((body["usage"] for kind, body in events if kind == "metadata"), {})
     if "totalTokens" in usage:  # one recording was made without
         details = body["usage"]["prompt_tokens_details"]
         assert body["usage"]["total_tokens"] == usage["totalTokens"], path
         assert body["usage"]["completion_tokens"] == usage["outputTokens"], path
         assert details["cached_tokens"] == usage.get("cacheReadInputTokens", 0), path
         assert details.get("cache_write_tokens") == usage.get("cacheWriteInputTokens"), path
-    deltas = [event.body["delta"] for event in events if event.kind == "contentBlockDelta"]
+    deltas = [body["delta"] for kind, body in events if kind == "contentBlockDelta"]
     text = "".join(delta.get("text", "") for delta in deltas)
     thought = "".join(delta.get("reasoningContent", {}).get("text", "") for delta in deltas)
     if "<think" not in text and "stop_sequence" not in choice:
         assert (choice["message"]["content"] or "") == text, path
         assert choice["message"].get("reasoning_content", "") == thought, path
-        [stop] = [event.body["stopReason"] for event in events if event.kind == "messageStop"]
+        [stop] = [body["stopReason"] for kind, body in events if kind == "messageStop"]
         reason = "tool_calls" if calls and stop != "max_tokens" else REASONS[stop]
         assert choice["finish_reason"] == reason, path
     assert sum(chunk["choices"] != [] for chunk in chunks(stream)) <= len(events) + 3, path
@@ -141,12 +141,12 @@ def _check_against_source(
 def _client_calls(events: list[Event]) -> list[tuple[str, str, str]]:
     """(id, name, arguments) of the calls that are the client's to answer."""
     calls: dict[int, tuple[str, str, str]] = {}
-    for event in events:
-        index = event.body.get("contentBlockIndex", -1)
-        if use := event.body.get("start", {}).get("toolUse"):
+    for _, body in events:
+        index = body.get("contentBlockIndex", -1)
+        if use := body.get("start", {}).get("toolUse"):
             if use.get("type") != "server_tool_use":
                 calls[index] = (use["toolUseId"], use["name"], "")
-        elif index in calls and "toolUse" in event.body.get("delta", {}):
+        elif index in calls and "toolUse" in body.get("delta", {}):
             call_id, name, arguments = calls[index]
-            calls[index] = (call_id, name, arguments + event.body["delta"]["toolUse"]["input"])
+            calls[index] = (call_id, name, arguments + body["delta"]["toolUse"]["input"])
     return [(call_id, name, arguments or "{}") for call_id, name, arguments in calls.values()]

@@ -18,18 +18,18 @@ from proxy.openai.chat.replay_order import Replay
 from proxy.openai.errors import error_event
 from tests.openai.chat.captured import STAMP, Sdk, chunks, plain
 
-START = Event("messageStart", {"role": "assistant"})
-STOP = Event("messageStop", {"stopReason": "end_turn"})
-METADATA = Event("metadata", {"usage": {"inputTokens": 5, "outputTokens": 2, "totalTokens": 7}})
+START = ("messageStart", {"role": "assistant"})
+STOP = ("messageStop", {"stopReason": "end_turn"})
+METADATA = ("metadata", {"usage": {"inputTokens": 5, "outputTokens": 2, "totalTokens": 7}})
 
 
 def text(value: str, index: int = 0) -> Event:
-    return Event("contentBlockDelta", {"contentBlockIndex": index, "delta": {"text": value}})
+    return ("contentBlockDelta", {"contentBlockIndex": index, "delta": {"text": value}})
 
 
 def call(name: str, index: int = 0) -> Event:
     use = {"name": name, "toolUseId": f"t{index}"}
-    return Event("contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": use}})
+    return ("contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": use}})
 
 
 def collected(events: list[Event]) -> bytes:
@@ -54,7 +54,7 @@ def test_no_byte_goes_out_before_there_is_something_to_say() -> None:
 def test_a_malformed_answer_may_be_asked_for_once_more(reason: str) -> None:
     encoder = ChatEncoder(asked(), STAMP, 0)
     with pytest.raises(ProxyError) as caught:
-        encoder.encode([START, Event("messageStop", {"stopReason": reason})])
+        encoder.encode([START, ("messageStop", {"stopReason": reason})])
     assert (caught.value.status, caught.value.code, caught.value.retry) == (502, reason, "once")
     assert encoder.pending() == b""
     assert encoder.finish is None
@@ -62,7 +62,7 @@ def test_a_malformed_answer_may_be_asked_for_once_more(reason: str) -> None:
 
 def test_what_came_before_an_error_is_pending() -> None:
     encoder = ChatEncoder(asked(), STAMP, 0)
-    bad = Event("messageStop", {"stopReason": "malformed_tool_use"})
+    bad = ("messageStop", {"stopReason": "malformed_tool_use"})
     with pytest.raises(ProxyError):
         encoder.encode([START, text("Hi"), bad])
     assert b'"Hi"' in encoder.pending()
@@ -72,7 +72,7 @@ def test_what_came_before_an_error_is_pending() -> None:
 def test_withheld_calls_alone_are_an_error_before_the_first_byte() -> None:
     encoder = ChatEncoder(asked(offered=frozenset({"known"})), STAMP, 0)
     thinking = {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "Hm"}}}
-    assert encoder.encode([START, Event("contentBlockDelta", thinking)]) == b""
+    assert encoder.encode([START, ("contentBlockDelta", thinking)]) == b""
     with pytest.raises(ProxyError) as caught:
         encoder.encode([call("other", 1), STOP])
     assert (caught.value.code, caught.value.retry) == ("only_withheld_calls", "once")
@@ -82,7 +82,7 @@ def test_withheld_calls_alone_are_an_error_before_the_first_byte() -> None:
 def test_a_heartbeat_begins_the_answer_and_frees_what_waited() -> None:
     encoder = ChatEncoder(asked(offered=frozenset()), STAMP, 0)
     thinking = {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "Hm"}}}
-    encoder.encode([START, Event("contentBlockDelta", thinking)])
+    encoder.encode([START, ("contentBlockDelta", thinking)])
     deltas = [c["choices"][0]["delta"] for c in chunks(encoder.heartbeat())]
     assert deltas == [{"role": "assistant", "content": ""}, {"reasoning_content": "Hm"}]
     (beat,) = chunks(encoder.heartbeat())
@@ -119,7 +119,7 @@ def test_an_event_of_an_unknown_shape_is_a_typed_error(body: dict[str, Any]) -> 
     for plan in ({}, {"stop": ("END",)}):
         encoder = ChatEncoder(asked(**plan), STAMP, 0)
         with pytest.raises(ProxyError) as caught:
-            encoder.encode([START, text("A"), text("B"), Event("contentBlockDelta", body)])
+            encoder.encode([START, text("A"), text("B"), ("contentBlockDelta", body)])
         assert caught.value.status == 502
         deltas = [chunk["choices"][0]["delta"] for chunk in chunks(encoder.pending())]
         assert deltas[1:] == [{"content": "A"}, {"content": "B"}]
@@ -138,7 +138,7 @@ def test_a_fragment_that_is_no_text_is_a_typed_error(delta: dict[str, Any]) -> N
     events = [
         START,
         call("f"),
-        Event("contentBlockDelta", {"contentBlockIndex": 0, "delta": delta}),
+        ("contentBlockDelta", {"contentBlockIndex": 0, "delta": delta}),
     ]
     with pytest.raises(ProxyError) as streamed:
         ChatEncoder(asked(), STAMP, 0).encode([*events, STOP])
@@ -205,9 +205,9 @@ def test_the_packed_reasoning_is_what_bedrock_sent() -> None:
     collector.add([START])
     for part in parts:
         body = {"contentBlockIndex": 0, "delta": {"reasoningContent": part}}
-        collector.add([Event("contentBlockDelta", body)])
+        collector.add([("contentBlockDelta", body)])
     redacted = {"contentBlockIndex": 1, "delta": {"reasoningContent": {"redactedContent": "QQ=="}}}
-    collector.add([Event("contentBlockDelta", redacted), call("f", 2), STOP])
+    collector.add([("contentBlockDelta", redacted), call("f", 2), STOP])
     (entry,) = collector.choice()["message"]["reasoning_details"]
     assert entry["id"] == "t2"
     family, told = unpack(entry["data"]) or ("", Replay())

@@ -21,15 +21,15 @@ WAYS = ("reasoning_content", "reasoning", "thinking_blocks", "tags")
 
 
 def delta(index: int, **body: Any) -> Event:
-    return Event("contentBlockDelta", {"contentBlockIndex": index, "delta": body})
+    return ("contentBlockDelta", {"contentBlockIndex": index, "delta": body})
 
 
 def stop(index: int) -> Event:
-    return Event("contentBlockStop", {"contentBlockIndex": index})
+    return ("contentBlockStop", {"contentBlockIndex": index})
 
 
 ANSWER = (
-    Event("messageStart", {"role": "assistant"}),
+    ("messageStart", {"role": "assistant"}),
     delta(0, reasoningContent={"text": "Let me"}),
     delta(0, reasoningContent={"text": " think."}),
     delta(0, reasoningContent={"signature": "c2ln"}),
@@ -42,13 +42,13 @@ ANSWER = (
     delta(3, reasoningContent={"text": "Again."}),
     delta(3, reasoningContent={"signature": "c2ln"}),
     stop(3),
-    Event(
+    (
         "contentBlockStart",
         {"contentBlockIndex": 4, "start": {"toolUse": {"toolUseId": "t1", "name": "f"}}},
     ),
     delta(4, toolUse={"input": "{}"}),
     stop(4),
-    Event("messageStop", {"stopReason": "tool_use"}),
+    ("messageStop", {"stopReason": "tool_use"}),
 )
 BLOCKS = [
     {"index": 0, "type": "thinking", "thinking": "Let me think.", "signature": "c2ln"},
@@ -129,7 +129,7 @@ def test_hidden_reasoning_is_shown_in_no_way(way: str) -> None:
 
 def test_tags_that_the_model_writes_stay_where_tags_are_asked_for() -> None:
     text = "<think>Hm.</think>Yes."
-    events = (delta(0, text=text), stop(0), Event("messageStop", {"stopReason": "end_turn"}))
+    events = (delta(0, text=text), stop(0), ("messageStop", {"stopReason": "end_turn"}))
     assert collected(translation("tags", QWEN), events)["content"] == text
     message = collected(translation("reasoning_content", QWEN), events)
     assert (message["content"], message["reasoning_content"]) == ("Yes.", "Hm.")
@@ -138,7 +138,7 @@ def test_tags_that_the_model_writes_stay_where_tags_are_asked_for() -> None:
 
 
 def test_an_answer_that_is_nothing_but_reasoning_closes_its_tag() -> None:
-    events = (*ANSWER[1:5], Event("messageStop", {"stopReason": "max_tokens"}))
+    events = (*ANSWER[1:5], ("messageStop", {"stopReason": "max_tokens"}))
     text = "<think>Let me think.</think>\n\n"
     assert folded(translation("tags", stream=True), events)["content"] == text
     assert collected(translation("tags"), events)["content"] == text

@@ -165,7 +165,7 @@ def test_custom_tools_are_remembered_by_their_text() -> None:
 
 
 def event(kind: str, **body: Any) -> Event:
-    return Event(kind, body)
+    return (kind, body)
 
 
 def answer(*, signed: bool = True, called: bool = True) -> list[Event]:

@@ -82,20 +82,20 @@ segments = st.lists(
 
 def events(turn: list[tuple[str, str]]) -> list[Event]:
     """What Bedrock would send of it."""
-    told = [Event("messageStart", {"role": "assistant"})]
+    told = [("messageStart", {"role": "assistant"})]
     for index, (kind, text) in enumerate(turn):
         place = {"contentBlockIndex": index}
         if kind == "c":
             use = {"name": "f", "toolUseId": f"t{index}"}
-            told.append(Event("contentBlockStart", {**place, "start": {"toolUse": use}}))
+            told.append(("contentBlockStart", {**place, "start": {"toolUse": use}}))
         deltas: list[dict[str, Any]] = [{"text": text}] if kind == "t" else []
         if kind == "r":
             signed = ({"text": text}, {"signature": f"{index:04}"})
             deltas = [{"reasoningContent": part} for part in signed]
-        told += [Event("contentBlockDelta", {**place, "delta": delta}) for delta in deltas]
-        told.append(Event("contentBlockStop", place))
+        told += [("contentBlockDelta", {**place, "delta": delta}) for delta in deltas]
+        told.append(("contentBlockStop", place))
     called = any(kind == "c" for kind, _ in turn)
-    told.append(Event("messageStop", {"stopReason": "tool_use" if called else "end_turn"}))
+    told.append(("messageStop", {"stopReason": "tool_use" if called else "end_turn"}))
     return told
 
 

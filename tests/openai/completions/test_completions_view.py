@@ -7,7 +7,6 @@ import orjson
 import pytest
 
 from proxy.catalog.model import Model, Traits
-from proxy.converse.types import Event
 from proxy.dialect import Options, Stamp
 from proxy.openai.chat.api import CHAT
 from proxy.openai.completions.api import completions
@@ -16,11 +15,11 @@ from proxy.openai.completions.view import StreamView, whole
 STAMP = Stamp("abc", 1_790_000_000, "m")
 OURS = completions(CHAT)
 EVENTS = (
-    Event("messageStart", {"role": "assistant"}),
-    Event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "one\u2028two"}}),
-    Event("contentBlockStop", {"contentBlockIndex": 0}),
-    Event("messageStop", {"stopReason": "end_turn"}),
-    Event(
+    ("messageStart", {"role": "assistant"}),
+    ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "one\u2028two"}}),
+    ("contentBlockStop", {"contentBlockIndex": 0}),
+    ("messageStop", {"stopReason": "end_turn"}),
+    (
         "metadata",
         {"usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}, "metrics": {}},
     ),
