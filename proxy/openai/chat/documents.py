@@ -116,10 +116,11 @@ def file_blocks(file: Mapping[str, Json], at: str, intake: Intake) -> list[Block
         inline = parse_data_url(data, path)
     else:
         inline = Inline("", clean_base64(data, path))
-    return _inline_file(inline, filename, path, intake)
+    return inline_file(inline, filename, path, intake)
 
 
-def _inline_file(inline: Inline, filename: str, path: str, intake: Intake) -> list[Block]:
+def inline_file(inline: Inline, filename: str, path: str, intake: Intake) -> list[Block]:
+    """A document, image or video by what it is; ``filename`` may be empty."""
     kind = sniff(inline.head)
     if inline.mime.startswith("image/") or (kind in IMAGES and inline.mime in _GENERIC):
         intake.count_image(path)
@@ -166,7 +167,7 @@ def document_block(part: Mapping[str, Json], at: str, intake: Intake) -> list[Bl
                 (read_text(source, "media_type", path) or "").lower(),
                 clean_base64(data, f"{path}.data"),
             )
-            blocks = _inline_file(inline, title, f"{path}.data", intake)
+            blocks = inline_file(inline, title, f"{path}.data", intake)
         case "text":
             text = require_text(source, "data", path, limit=10**9)
             blocks = [_document("txt", {"text": text}, title, path, intake)]
@@ -186,7 +187,7 @@ def _document_url(
     url: str, path: str, title: str, source: Mapping[str, Json], intake: Intake
 ) -> list[Block]:
     if is_data_url(url):
-        return _inline_file(parse_data_url(url, path), title, path, intake)
+        return inline_file(parse_data_url(url, path), title, path, intake)
     if url[:5].lower() == "s3://":
         return [_s3_document(url, path, title, source, intake)]
     raise remote(url, path, "invalid_value")

@@ -17,7 +17,7 @@ from proxy.converse.types import Json
 from proxy.errors import unsupported
 from proxy.openai.chat.caching import cache_mark
 from proxy.openai.chat.data_urls import Inline, clean_base64, is_data_url, parse_data_url
-from proxy.openai.chat.documents import bucket_owner, document_block, file_blocks
+from proxy.openai.chat.documents import bucket_owner, document_block, file_blocks, inline_file
 from proxy.openai.chat.media_parts import (
     Block,
     Intake,
@@ -273,6 +273,8 @@ def _read_image_url(part: Mapping[str, Json], at: str, intake: Intake) -> list[B
     if part.get("image_url") is None and read_text(part, "file_id", at):
         raise unsupported("This proxy has no stored files; send a data: URL.", f"{at}.file_id")
     url, path = read_url(part, "image_url", at)
+    if url[:21].lower() == "data:application/pdf;":  # as LiteLLM's and Gemini's users send it
+        return inline_file(parse_data_url(url, path), "", path, intake)
     return [image_block(url, path, intake, _owner(part, "image_url"))]
 
 
