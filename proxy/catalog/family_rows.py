@@ -81,10 +81,11 @@ SONNET_5: Final = OPUS_48
 OPUS_5: Final = replace(OPUS_48, native_schema=False, efforts=_TO_MAX, cache_min_tokens=512)
 HAIKU_55: Final = replace(SONNET_5, cache_min_tokens=512)
 OPUS_55: Final = replace(OPUS_5, reasoning="always", forced_tools=False)
-SONNET_55: Final = replace(HAIKU_55, reasoning="always", forced_tools=False)
-FABLE_51: Final = replace(SONNET_55, native_schema=False)
+ALWAYS_55: Final = replace(HAIKU_55, reasoning="always", forced_tools=False)
+SONNET_55: Final = replace(ALWAYS_55, between_tools=True)
+FABLE_51: Final = replace(ALWAYS_55, native_schema=False)
 FABLE_5: Final = replace(FABLE_51, forced_tools=True)
-MYTHOS_5: Final = replace(SONNET_55, forced_tools=True)
+MYTHOS_5: Final = replace(ALWAYS_55, forced_tools=True)
 MYTHOS_PREVIEW: Final = replace(FABLE_5, mid_system=False, cache_min_tokens=1024)
 # A Claude not known yet is taken for the youngest kind whose habits never offend: no sampling, no
 # prefill, adaptive thinking only when asked.

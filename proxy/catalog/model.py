@@ -131,6 +131,8 @@ class Traits:
     """Reasons unless told how little: effort none becomes its lowest effort."""
     budget_too: bool = False
     """An adaptive model that takes the older budget form as well."""
+    between_tools: bool = False
+    """Takes the thinking type ``between_tools``."""
     interleaved_beta: bool = False
     """Thinks between tool calls only when asked with a beta flag."""
     signed_reasoning: bool = False

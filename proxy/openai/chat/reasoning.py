@@ -220,7 +220,7 @@ def _adaptive(ask: _Ask) -> ReasoningTranslation:
         return _budget(ask)
     effort = ask.effort()
     mode: dict[str, Json] = {"type": "adaptive"}
-    if asked == "adaptive" or (asked == "between_tools" and always):
+    if asked == "adaptive" or (asked == "between_tools" and ask.traits.between_tools):
         mode = dict(ask.wish.thinking or {})
     elif asked == "between_tools":
         ask.notes.add("thinking:emulated", "thinking.type", "It thinks as it likes here.")
