@@ -39,6 +39,8 @@ BODY_RATE: Final = 64 * 1024
 """Slowest pace of a body, in bytes per second, beyond ``BODY_SECONDS``."""
 IDLE_SECONDS: Final = 75.0
 """How long an idle connection is kept: above a load balancer's idle time (60 s on an ALB)."""
+UNREAD_SECONDS: Final = 120.0
+"""How long a connection that is to close waits for a client that takes nothing of what is left."""
 _HOST: Final = re.compile(
     rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?[ \t]*"
 )
@@ -53,11 +55,12 @@ class Gathered:
     and as many packets for a short stream. Everything else is the transport's own.
     """
 
-    __slots__ = ("_loop", "_parts", "_transport")
+    __slots__ = ("_loop", "_parts", "_patience", "_transport")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
+        self._patience: asyncio.TimerHandle | None = None
         self._parts: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -72,9 +75,27 @@ class Gathered:
         return self._transport.is_closing()
 
     def close(self) -> None:
-        """Close once what was written has left."""
+        """Close once what was written has left, or nobody takes it."""
         self._flush()
         self._transport.close()
+        if self._patience is None:
+            self._wait(self._transport.get_write_buffer_size())
+
+    def lost(self) -> None:
+        """Nothing is left to be taken."""
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _wait(self, left: int) -> None:
+        if left:
+            self._patience = self._loop.call_later(UNREAD_SECONDS, self._look, left)
+
+    def _look(self, before: int) -> None:
+        left = self._transport.get_write_buffer_size()
+        if left < before:
+            self._wait(left)
+        else:
+            self._transport.abort()
 
     def _flush(self) -> None:
         parts = self._parts
@@ -109,6 +130,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+        cast(Gathered, self.transport).lost()
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:

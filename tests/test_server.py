@@ -14,8 +14,15 @@ import orjson
 import pytest
 
 from proxy import server
-from tests.relay.answers import EVENTS, GOOD, Told, ask, question
-from tests.support.raw_upstream import STREAM_HEAD, Line, RawUpstream, chunked, sending
+from tests.relay.answers import EVENTS, GOOD, Told, ask, event, question
+from tests.support.raw_upstream import (
+    STREAM_HEAD,
+    Line,
+    RawUpstream,
+    chunked,
+    sending,
+    stream_answer,
+)
 from tests.support.running import Running, serving, wait_until
 
 
@@ -368,6 +375,34 @@ def test_a_client_that_does_not_read_holds_up_its_upstream(upstream: RawUpstream
         time.sleep(0.7)
         assert poured == first  # nothing moves any more
         assert first < 12_000_000  # socket buffers of four ends
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_who_takes_nothing_of_the_rest_is_not_waited_for(
+    upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    """A connection that is to close has megabytes to send: a slow client gets them all, one that
+    takes nothing loses its connection, which nobody else would ever end."""
+    monkeypatch.setattr(server, "UNREAD_SECONDS", 0.4)
+    text = event("contentBlockDelta", contentBlockIndex=0, delta={"text": "x" * 12_000_000})
+    upstream.scripts = [sending(stream_answer(EVENTS[0], text, *EVENTS[3:]))]
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        body = orjson.dumps(question(stream=False))
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        held = proxy.server.server_state.connections
+        if reads:
+            taken = 0
+            while data := client.recv(65536):
+                taken += len(data)
+                time.sleep(0.001)
+            assert taken > 12_000_000
+        else:  # its answer is whole, and only waits to be taken
+            wait_until(lambda: bool(held) and all(one.transport.is_closing() for one in held))
+        wait_until(lambda: not held, within=8)
 
 
 @pytest.mark.parametrize(
