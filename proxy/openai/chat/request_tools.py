@@ -128,7 +128,8 @@ def _choice(value: Json, path: str) -> ToolChoice:
         return _choice_word(value, path)
     if not isinstance(value, dict):
         raise wrong_type(path, "a string or an object", value)
-    kind = require_text(value, "type", path)
+    bare = value.get("type") is None and value.get("function") is not None  # Hugging Face's
+    kind = "function" if bare else require_text(value, "type", path)
     if kind in _CHOICE_WORDS:
         return _choice_word(kind, f"{path}.type")
     if kind == "allowed_tools":
@@ -193,7 +194,7 @@ def read_response_format(body: Mapping[str, Json]) -> ResponseFormat:
     kind = require_text(value, "type", "response_format")
     if kind == "text":
         return ResponseFormat("text")
-    if kind == "json_object":
+    if kind in ("json_object", "json"):
         return _json_mode(value)
     if kind != "json_schema":
         raise bad_value(
@@ -217,9 +218,11 @@ def read_response_format(body: Mapping[str, Json]) -> ResponseFormat:
 
 
 def _json_mode(value: Mapping[str, Json]) -> ResponseFormat:
-    """JSON mode; with a ``schema`` beside it (Together, llama.cpp, instructor) it is a schema's."""
-    schema = read_object(value, "schema", "response_format")
+    """JSON mode; with a schema beside it, a schema's: ``schema`` (Together, llama.cpp,
+    instructor) or ``value`` (Text Generation Inference, Hugging Face's client)."""
+    member = "value" if value.get("schema") is None else "schema"
+    schema = read_object(value, member, "response_format")
     if not schema:
         return ResponseFormat("json_object")
-    check_depth(schema, "response_format.schema")
+    check_depth(schema, f"response_format.{member}")
     return ResponseFormat("json_schema", schema=schema)
