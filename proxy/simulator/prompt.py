@@ -56,6 +56,7 @@ _ORDERED = re.compile(
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _ROUNDS = re.compile(r"\b(\d{1,3})\s+(?:rounds|steps|times|turns|calls)\b")
 _SPELLED = 4
+_ADDED = ("[", "<")
 _SEVERAL = re.compile(r"\b(?:in parallel|parallel calls|simultaneously|at once|at the same time)\b")
 
 
@@ -75,6 +76,11 @@ class Reading:
     @property
     def lowered(self) -> str:
         return self.asked.lower()
+
+    @property
+    def asks(self) -> bool:
+        """Whether `behind` is the user's own word; agents set what they add in brackets or tags."""
+        return not self.behind.startswith(_ADDED)
 
     @property
     def ordered(self) -> re.Match[str] | None:
@@ -121,11 +127,12 @@ def _begins(messages: list[Message]) -> int:
 
 
 def _calls_for_a_tool(call: Call, behind: str, before: list[Message]) -> bool:
-    """Whether what stands behind results spells a tool out, and is no reminder: those are sent
-    again and again."""
+    """Whether what stands behind results spells a tool out, and is no reminder of an agent's:
+    those are sent again and again."""
+    if behind.startswith(_ADDED) or any(behind in text_of(m["content"]) for m in before):
+        return False
     lowered = behind.lower()
-    spelled = any(_score(spec, set(), lowered) == _SPELLED for spec in call.specs)
-    return spelled and not any(behind in text_of(message["content"]) for message in before)
+    return any(_score(spec, set(), lowered) == _SPELLED for spec in call.specs)
 
 
 def text_of(blocks: list[Block]) -> str:

@@ -103,7 +103,11 @@ def _after_results(call: Call, reading: Reading) -> str:
     numbers = re.findall(r"-?\d+(?:\.\d+)?", reading.results[-1][1])
     if numbers and _ONLY_NUMBER.search(reading.behind):
         return str(numbers[-1])
-    if reading.behind and (said := _by_rule(call, replace(reading, asked=reading.behind))):
+    if (
+        reading.behind
+        and reading.asks
+        and (said := _by_rule(call, replace(reading, asked=reading.behind)))
+    ):
         return said
     parts = []
     for name, text, failed in reading.results:

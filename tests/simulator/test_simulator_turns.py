@@ -44,9 +44,10 @@ PICTURE = {"image": {"format": "png", "source": {"bytes": PNG}}}
     [
         (["Say 'thanks'"], "thanks"),
         (["I am in a hurry."], f"{FOUND} You said: I am in a hurry."),
+        (["[context] say 'no'"], f"{FOUND} You said: [context] say 'no'"),
         (["And this?", PICTURE], f"{FOUND} You said: And this? I received 1 image."),
     ],
-    ids=["asks", "tells", "shows"],
+    ids=["asks", "tells", "adds", "shows"],
 )
 def test_results_and_what_is_said_behind_them_are_one_turn(
     simulator: Simulator, model: str, apart: bool, behind: list[Any], said: str
