@@ -1,14 +1,16 @@
 """Where the keys file comes from: a file on disk, Secrets Manager, or the SSM parameter store.
 
 A file is looked at off the event loop every 2 s, by its times, inode and size: a mounted secret
-that is swapped by a symbolic link changes all three. A secret is asked for every 5 minutes by a
-function of the caller's, which signs and sends; what is asked and how the answer reads stands here,
-without IO. Both AWS calls are JSON 1.1 posts to ``/`` whose header ``x-amz-target`` must be signed.
+that is swapped by a symbolic link changes them all, and no edit leaves the time of change alone.
+A secret is asked for every 5 minutes by a function of the caller's, which signs and sends; what is
+asked and how the answer reads stands here, without IO. Both AWS calls are JSON 1.1 posts to ``/``
+whose header ``x-amz-target`` must be signed.
 Source: AWS Secrets Manager *GetSecretValue*; AWS Systems Manager *GetParameter*.
 """
 
 import asyncio
 import re
+import stat
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -32,7 +34,7 @@ class FileSource:
 
     def __init__(self, path: Path, interval: float = FILE_INTERVAL) -> None:
         self._path = path
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, int, int, int] | None = None
         self.interval = interval
         self.name = str(path)
 
@@ -42,12 +44,13 @@ class FileSource:
 
     def _read(self, force: bool) -> str | None:
         now = self._path.stat()
-        stamp = (now.st_mtime_ns, now.st_ino, now.st_size)
+        stamp = (now.st_mtime_ns, now.st_ctime_ns, now.st_ino, now.st_size)
         if stamp == self._stamp and not force:
             return None
         if now.st_size > _SIZE_LIMIT:
             self._stamp = stamp
             raise KeysError(f"over {_SIZE_LIMIT} bytes")
+        _refuse_pipe(now.st_mode)
         data = self._path.read_bytes()
         self._stamp = stamp  # not before: a change that could not be read is still to be read
         return data.decode("utf-8")
@@ -56,12 +59,19 @@ class FileSource:
 def check_file(path: Path) -> int:
     """How many keys the file holds. Blocks; for the command line. Raises ``KeysError``."""
     try:
+        _refuse_pipe(path.stat().st_mode)
         return len(parse_keys(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else "not UTF-8 text"
         raise KeysError(f"{path}: {reason}") from None
     except KeysError as fault:
         raise KeysError(f"{path}: {fault}") from None
+
+
+def _refuse_pipe(mode: int) -> None:
+    """What can be read only once, or never ends, is no file to look at every 2 s."""
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise KeysError("is a pipe or device, not a file")
 
 
 class SecretSource:

@@ -14,7 +14,7 @@ import pytest
 
 from proxy.access import keys as keys_module
 from proxy.access.hashing import hash_chosen, hash_minted, mint_key, parse_hash
-from proxy.access.key_sources import FileSource, SecretSource
+from proxy.access.key_sources import FileSource, SecretSource, check_file
 from proxy.access.keyfile import KeysError, parse_keys
 from proxy.access.keys import Keyring, KeyStore
 from proxy.access.tenant import Allowance, Tenant
@@ -282,6 +282,29 @@ async def test_a_changed_file_is_taken_and_a_broken_one_is_not(
     finally:
         await store.close()
     assert all(KEY not in str(r.__dict__) for r in caplog.records)
+
+
+async def test_an_edit_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:
+    """As ``cp --preserve`` and ``rsync --times`` leave it, when a revoked key is replaced."""
+    file = tmp_path / "keys.toml"
+    file.write_text(table("abc"))
+    before = file.stat()
+    source = FileSource(file)
+    assert await source.read(force=False) == table("abc")
+    assert await source.read(force=False) is None
+    file.write_text(table("xyz"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert await source.read(force=False) == table("xyz")
+
+
+async def test_a_pipe_in_place_of_the_file_holds_up_nothing(tmp_path: Path) -> None:
+    """To open one waits for whoever writes to it, and with it all looks at the file to come."""
+    pipe = tmp_path / "keys.toml"
+    os.mkfifo(pipe)
+    with pytest.raises(KeysError, match="is a pipe or device"):
+        await asyncio.wait_for(FileSource(pipe).read(force=True), 5)
+    with pytest.raises(KeysError, match="is a pipe or device"):
+        check_file(pipe)
 
 
 async def test_sighup_looks_at_once_even_at_an_unchanged_stamp(tmp_path: Path) -> None:
