@@ -13,7 +13,7 @@ cancellations on 3.11, and costs where it should cost nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, Literal
@@ -71,8 +71,8 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
         self._aside: asyncio.Task[None] | None = None
-        self._words = b""
-        """What the timer has said and nobody has sent yet."""
+        self.held = b""
+        """What goes in front of the next write: the timer's words, or chunks that wait for it."""
         self.headers = headers
         self.streaming = False
         """The head of a stream is out: the status is spoken."""
@@ -90,19 +90,19 @@ class Client:
         async with self._turn:
             await self._put(data, more)
 
+    def hold(self, data: bytes) -> None:
+        """Let chunks go out with the next write. For whoever knows that it comes at once."""
+        self.held += data
+        self.last_sent = self.last_chunk = monotonic()
+
     async def _put(self, data: bytes, more: bool) -> None:
         if not self.streaming:
             self.streaming = True
-            await self._send(
-                {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": [*STREAM_HEADERS, *self.headers.items()],
-                }
-            )
+            head = [*STREAM_HEADERS, *self.headers.items()]
+            await self._send({"type": "http.response.start", "status": 200, "headers": head})
             self.headers.clear()  # a stream that waits holds no more than it needs
-        if self._words:  # perhaps the role: chunks made since do not hold it
-            data, self._words = self._words + data, b""
+        if self.held:  # perhaps the role: chunks made since do not hold it
+            data, self.held = self.held + data, b""
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
         self.last_sent = monotonic()
         if data != PING:  # client watchdogs count parsed chunks, not comments
@@ -119,12 +119,12 @@ class Client:
     def say_aside(self, data: bytes) -> None:
         """Send ``data`` from a timer, unless a write is under way (then silence is not ours)."""
         if not self._turn.locked() and (self._aside is None or self._aside.done()):
-            self._words = data
+            self.held += data
             self._aside = self._loop.create_task(self._say())
 
     async def _say(self) -> None:
         async with self._turn:
-            if self._words:  # else a write that came first has taken them along
+            if self.held:  # else a write that came first has taken them along
                 await self._put(b"", True)
 
     async def settle(self) -> None:
@@ -214,21 +214,20 @@ class Exchange:
         opener: Opener,
         encoder_for: Callable[[], Encoder],
         spoken: Callable[[], None],
+        *,
+        alone: bool,
     ) -> Encoder:
-        """Pump one answer to the client as a stream; the end mark is the caller's.
+        """Pump one answer to the client as a stream; the end mark is the caller's. ``alone``: he
+        writes it as soon as this returns, and chunks that came with the answer's end wait for it.
 
         Asks once more when the answer turns out to be unusable before its first byte; ``spoken``
         is told that it cannot be asked for again.
         """
         again = False
         while True:
-            encoder = encoder_for()
-            self._watch_silence(encoder.heartbeat)
-            answer = await self._open(opener, again)
-            if answer.reworded:
-                encoder = self._renewed(encoder_for)
+            answer, encoder = await self._begin(opener, again, encoder_for)
             try:
-                await self._pump(answer, encoder, spoken)
+                await self._pump(answer, encoder, spoken, alone)
             except ProxyError as error:
                 pending = encoder.pending()
                 if error.retry == "once" and not again and not pending and not self._spoken:
@@ -236,11 +235,10 @@ class Exchange:
                     error.untraced()
                     await self._close(answer)
                     continue
-                if pending:
-                    await self._write(pending)
+                await self._write(pending)
                 raise
             finally:
-                self._tell(encoder)
+                self._record.told(encoder.usage, encoder.finish)
             await self._close(answer)
             return encoder
 
@@ -266,17 +264,36 @@ class Exchange:
                     continue
                 raise
             finally:
-                self._tell(collector)
+                self._record.told(collector.usage, collector.finish)
             await self._close(answer)
             return collector
 
-    def _renewed(self, encoder_for: Callable[[], Encoder]) -> Encoder:
-        """An encoder for a question that was reworded while its answer was being opened."""
-        encoder = encoder_for()
-        if self._beaten:
-            encoder.heartbeat()  # the role has been spoken; these bytes would say it again
-        self._watch_silence(encoder.heartbeat)
-        return encoder
+    async def _begin(
+        self, opener: Opener, again: bool, encoder_for: Callable[[], Encoder]
+    ) -> tuple[Answer, Encoder]:
+        """An answer, and its encoder: made as soon as the question is on its way, so that Bedrock
+        need not wait for it, and anew if the question was reworded meanwhile."""
+        encoder: Encoder | None = None
+
+        def prepare() -> Encoder:
+            nonlocal encoder
+            if encoder is None:
+                encoder = encoder_for()
+                self._heartbeat = encoder.heartbeat
+                self._rearm()  # from here on the client hears from us, whatever the upstream does
+            return encoder
+
+        preparing = self._loop.call_soon(prepare)
+        try:
+            answer = await self._open(opener, again)
+        finally:
+            preparing.cancel()
+        if answer.reworded:
+            encoder = None
+        prepared = prepare()
+        if answer.reworded and self._beaten:
+            prepared.heartbeat()  # the role has been spoken; these bytes would say it again
+        return answer, prepared
 
     @property
     def _spoken(self) -> bool:
@@ -287,53 +304,50 @@ class Exchange:
         answer = await opener(again)
         self._answers.append(answer)
         self._speak_by = min(self._speak_by, monotonic() + SETTLE)
-        self._rearm()  # from here on the stall counts
+        if not answer.whole:
+            self._rearm()  # from here on the stall counts
         return answer
 
     async def _close(self, answer: Answer) -> None:
         await answer.close()
         self._answers.remove(answer)
 
-    async def _pump(self, answer: Answer, encoder: Encoder, spoken: Callable[[], None]) -> None:
+    async def _pump(
+        self, answer: Answer, encoder: Encoder, spoken: Callable[[], None], alone: bool
+    ) -> None:
         events, answer.first = answer.first, []
-        record = self._record
+        client, record = self._client, self._record
+        last = False
         while events:
             data = encoder.encode(events)
             if encoder.keepsake is not None:
                 kept, encoder.keepsake = encoder.keepsake, None
                 await self._keep(kept)
+            last = alone and answer.whole
             if data:
-                await self._client.write(data)
+                if last:
+                    client.hold(data)
+                else:
+                    await client.write(data)
                 if not record.first_write:
                     spoken()
-                record.wrote(self._client.last_sent, answer.last_read, encoder.content)
+                record.wrote(client.last_sent, answer.last_read, encoder.content)
             del data, events  # a waiting stream holds no more than it needs
-            events = await answer.more()
+            events = [] if last else await answer.more()
         data = encoder.finish_stream()
-        if data:
+        if last:
+            client.hold(data)
+        else:
             await self._write(data)
 
     async def _write(self, data: bytes) -> None:
-        await self._client.write(data)
-        if not self._record.first_write:
-            self._record.first_write = self._client.last_sent
-
-    def _tell(self, source: Encoder | Collector) -> None:
-        """What is known of the tokens, however the answer ended."""
-        usage: Mapping[str, Any] = source.usage or {}
-        record = self._record
-        record.finish = source.finish or record.finish
-        record.input_tokens += _count(usage, "inputTokens")
-        record.output_tokens += _count(usage, "outputTokens")
-        record.cache_read_tokens += _count(usage, "cacheReadInputTokens")
-        record.cache_write_tokens += _count(usage, "cacheWriteInputTokens")
+        """Write ``data`` and what was held, if there is any."""
+        if data or self._client.held:
+            await self._client.write(data)
+            if not self._record.first_write:
+                self._record.first_write = self._client.last_sent
 
     # -- silence ----------------------------------------------------------------------------
-
-    def _watch_silence(self, heartbeat: Callable[[], bytes]) -> None:
-        """From now on the client hears from us, whatever the upstream does."""
-        self._heartbeat = heartbeat
-        self._rearm()
 
     def _rearm(self) -> None:
         if self._timer is not None:
@@ -375,11 +389,6 @@ class Exchange:
         else:
             return [client.last_sent + limits.keepalive, client.last_chunk + limits.heartbeat]
         return [now + min(limits.keepalive, limits.heartbeat) / 4]
-
-
-def _count(usage: Mapping[str, Any], name: str) -> int:
-    value = usage.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 def gone(record: Record) -> None:

@@ -119,6 +119,12 @@ class Answer:
         """Bedrock's turn: nothing is held up on our side."""
         self.last_read = monotonic()
 
+    @property
+    def whole(self) -> bool:
+        """Nothing of it is still to come, not even its end."""
+        reply, stream = self._reply, self._stream
+        return reply is None or (reply.complete and stream.ended and stream.failure is None)
+
     async def more(self) -> list[Event]:
         stream = self._stream
         while True:

@@ -222,11 +222,12 @@ class Generate:
     ) -> None:
         dialect, question, stamp = self._dialect, asking.question, asking.stamp
 
-        async def one(choice: int, opener: Opener) -> Encoder:
-            return await exchange.stream(
+        def one(choice: int, opener: Opener) -> Awaitable[Encoder]:
+            return exchange.stream(
                 opener,
                 lambda: dialect.encoder(question.translation, stamp, choice),
                 question.release,
+                alone=question.translation.choices == 1,
             )
 
         encoders = await self._each(one, client, record, question)
@@ -238,8 +239,8 @@ class Generate:
     ) -> None:
         dialect, question, stamp = self._dialect, asking.question, asking.stamp
 
-        async def one(choice: int, opener: Opener) -> Collector:
-            return await exchange.collect(
+        def one(choice: int, opener: Opener) -> Awaitable[Collector]:
+            return exchange.collect(
                 opener, lambda: dialect.collector(question.translation, stamp, choice)
             )
 

@@ -7,6 +7,7 @@ write before, into a list of bucket counts (one bisection, a fifth of a microsec
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from proxy.metrics.table import OTHER, PACE_EDGES, TOKEN_TYPES
 
@@ -73,6 +74,16 @@ class Record:
             self.first_content = at
         self.last_content = at
 
+    def told(self, usage: Mapping[str, Any] | None, finish: str | None) -> None:
+        """What is known of an answer's tokens (Converse's ``usage``) and its end, however it
+        ended."""
+        usage = usage or {}
+        self.finish = finish or self.finish
+        self.input_tokens += _count(usage, "inputTokens")
+        self.output_tokens += _count(usage, "outputTokens")
+        self.cache_read_tokens += _count(usage, "cacheReadInputTokens")
+        self.cache_write_tokens += _count(usage, "cacheWriteInputTokens")
+
     @property
     def cost(self) -> float:
         """In USD; 0 where the model has no price."""
@@ -90,3 +101,8 @@ class Record:
             self.cache_read_tokens,
             self.cache_write_tokens,
         )
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) and value > 0 else 0

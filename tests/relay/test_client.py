@@ -71,3 +71,18 @@ async def test_a_comment_is_no_chunk(wire: Wire, client: Client) -> None:
     client.say_aside(PING)
     await client.write(WORD)
     assert client.last_chunk == client.last_sent
+
+
+async def test_chunks_that_were_held_leave_with_the_next_write(wire: Wire, client: Client) -> None:
+    client.hold(ROLE)
+    client.hold(WORD)
+    assert wire.bodies == []
+    await client.write(END, more=False)
+    assert wire.bodies == [ROLE + WORD + END]
+
+
+async def test_the_timer_drops_nothing_that_was_held(wire: Wire, client: Client) -> None:
+    client.hold(WORD)
+    client.say_aside(PING)
+    await client.settle()
+    assert wire.bodies == [WORD + PING]
