@@ -11,7 +11,7 @@ The pieces: ``request_shape`` (the value), ``request_messages``, ``request_tools
 the typed reads are ``openai/request_checks``, which all dialects share.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -185,7 +185,19 @@ def _user(fields: Mapping[str, Json]) -> dict[str, Any]:
 
 def _unsupported(fields: Mapping[str, Json]) -> tuple[str, ...]:
     """Known fields that ask for something and are not applied, in a fixed order."""
-    return tuple(name for name, asks in _UNAPPLIED.items() if name in fields and asks(fields))
+    names = [name for name, asks in _UNAPPLIED.items() if name in fields and asks(fields)]
+    if (options := read_object(fields, "web_search_options")) is not None:
+        names += _search_directions(options, "web_search_options")
+    return tuple(names)
+
+
+def _search_directions(options: Mapping[str, Json], at: str) -> Iterator[str]:
+    """Bedrock's web search can be asked for, but told neither how much nor where to look."""
+    size = read_choice(options, "search_context_size", ("low", "medium", "high"), at)
+    if size not in (None, "medium"):
+        yield f"{at}.search_context_size"
+    if read_object(options, "user_location", at) is not None:
+        yield f"{at}.user_location"
 
 
 _UNAPPLIED: Final[Mapping[str, Callable[[Mapping[str, Json]], bool]]] = MappingProxyType(
