@@ -4,6 +4,7 @@ Without the dependencies it prints how to get them instead of a traceback: this 
 clone shows to who tries it first.
 """
 
+import os
 import sys
 from importlib.util import find_spec
 
@@ -22,6 +23,7 @@ bedrock-openai-proxy needs its dependencies. From the folder of the clone:
 
 def main() -> None:
     """Run the command line; exits with its code."""
+    _take_standard_descriptors()
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.stderr.write(f"Missing: {', '.join(missing)}. {_SET_UP}")
@@ -29,6 +31,15 @@ def main() -> None:
     from proxy.cli import command
 
     command()
+
+
+def _take_standard_descriptors() -> None:
+    """Who starts us may have closed them: a socket of ours would become the next one's stderr."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 if __name__ == "__main__":

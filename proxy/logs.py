@@ -99,7 +99,7 @@ def configure(level: str, style: Literal["auto", "json", "text"] | str) -> Stder
 
     That is returned: whoever ends the process closes it, for what still waits.
     """
-    text = style == "text" or (style == "auto" and sys.stderr.isatty())
+    text = style == "text" or (style == "auto" and sys.stderr is not None and sys.stderr.isatty())
     # What no line tells is not looked up for it (Python's logging HOWTO, *Optimization*).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     formatter = _TextLine() if text else _JsonLine()

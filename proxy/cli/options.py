@@ -5,6 +5,7 @@ machine). What a flag says wins over the environment and the file.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +47,12 @@ def read_settings(config: Path | None, flags: dict[str, Any]) -> Loaded:
         return load(given, config)
     except SettingsError as fault:
         raise stop(str(fault)) from None
+
+
+def say(text: str) -> None:
+    """A line for the operator, on stderr; a full disk behind it keeps nobody from serving."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 class stop(click.ClickException):  # lower case: it reads as what it does, raise stop("…")

@@ -9,12 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 
-import click
-
 from proxy import logs
 from proxy.app import House, build
 from proxy.bedrock.regions import AwsConfig
-from proxy.cli.options import stop
+from proxy.cli.options import say, stop
 from proxy.cli.sockets import Inherited, address, listen
 from proxy.metrics.workers import Link
 from proxy.server import Server, SideDoor, configure, raise_descriptor_limit
@@ -110,7 +108,7 @@ def _side_door(house: House, inherited: Inherited | None) -> SideDoor | None:
     listener = None if inherited is None else inherited.metrics
     if listener is None:
         listener = listen(settings.metrics_host, settings.metrics_port, "--metrics-port")
-        click.echo(f"metrics on {address(listener)}/metrics", err=True)
+        say(f"metrics on {address(listener)}/metrics")
     return SideDoor(house.side, listener)
 
 

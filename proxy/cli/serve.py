@@ -16,7 +16,7 @@ from proxy.access.keyfile import KeysError
 from proxy.app import House, remembering
 from proxy.bedrock.regions import AwsConfig, endpoint, read_config
 from proxy.bedrock.sources import Source, detect
-from proxy.cli.options import read_settings, setting_options, stop
+from proxy.cli.options import read_settings, say, setting_options, stop
 from proxy.cli.run import run
 from proxy.cli.single_key import with_key
 from proxy.cli.sockets import Inherited
@@ -62,14 +62,14 @@ def command(
     if settings.workers > 1 and inherited is None:
         refuse_forgetful(settings)
         if told := limits_told(settings):
-            click.echo(told, err=True)
+            say(told)
         supervise(settings)
         return
     if inherited is None:
         region, origin = runtime_region(settings, loaded.environment, aws)
-        click.echo(f"region {region} (from {origin}); credentials: {source.detail}", err=True)
+        say(f"region {region} (from {origin}); credentials: {source.detail}")
         if told := limits_told(settings):
-            click.echo(told, err=True)
+            say(told)
     run(loaded, aws, source_is_certain=source.certain, inherited=inherited, on_absent=NO_SOURCE)
 
 
@@ -80,10 +80,9 @@ def _tell_likeness(loaded: Loaded) -> None:
     default = f"like {loaded.settings.like}"
     taken = sorted(LIKENESS_VARIABLES.intersection(loaded.origins.values()))
     stand_in = sorted(name for name, origin in loaded.origins.items() if origin == default)
-    click.echo(
+    say(
         f"{default}: read {', '.join(taken) or 'none of its variables'}; "
-        f"its defaults for {', '.join(stand_in) or 'nothing'}",
-        err=True,
+        f"its defaults for {', '.join(stand_in) or 'nothing'}"
     )
 
 

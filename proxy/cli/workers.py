@@ -18,10 +18,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from types import FrameType
 
-import click
-
 from proxy import logs
-from proxy.cli.options import stop
+from proxy.cli.options import say, stop
 from proxy.cli.sockets import address, listen
 from proxy.metrics.workers import Gathering
 from proxy.settings import Settings
@@ -38,7 +36,7 @@ def supervise(settings: Settings) -> None:
     metrics = None
     if settings.metrics_port is not None:
         metrics = listen(settings.metrics_host, settings.metrics_port, "--metrics-port")
-        click.echo(f"metrics on {address(metrics)}/metrics", err=True)
+        say(f"metrics on {address(metrics)}/metrics")
     with closing(logs.configure(settings.log_level, settings.log_format)):
         _Supervisor(settings.workers, listener, metrics).run()
 
@@ -63,7 +61,7 @@ class _Supervisor:
         for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(one, self._pass_on)
         url = address(self._listener)
-        click.echo(f"listening on {url} with {self._count} workers", err=True)
+        say(f"listening on {url} with {self._count} workers")
         while not self._leaving or self._workers:
             self._bury()
             while not self._leaving and len(self._workers) < self._count:

@@ -4,6 +4,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from tests.support.commands import BARE, KEYS, ROOT
+from tests.support.commands import BARE, KEYS, ROOT, alive
 from tests.support.running import wait_until
 
 KEY = "sk-4711"
@@ -147,3 +148,26 @@ def test_neither_workers_nor_their_parent_stand_still() -> None:
         served.process.send_signal(signal.SIGTERM)
         reading.join(20)
     assert all(line["message"] for line in served.lines())  # no line is torn
+
+
+@pytest.mark.parametrize("behind", ["2>/dev/full", "2>&- 0<&-"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_serves_where_nothing_can_be_said(behind: str, workers: int) -> None:
+    """A full disk behind stderr, or none at all, is no reason not to start."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    many = ("--workers", str(workers), "--no-memory")
+    arguments = [sys.executable, "-m", "proxy", "serve", "--port", str(port), *many]
+    environment = {**BARE, **KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    with subprocess.Popen(
+        ["bash", "-c", f'exec "$@" {behind}', "bash", *arguments], cwd=ROOT, env=environment
+    ) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or alive(f"http://127.0.0.1:{port}"), 15)
+            assert process.poll() is None
+        finally:
+            process.terminate()
+        assert process.wait(15) in (
+            0,
+            120,
+        )  # CPython's own word for a stderr that was never flushed
