@@ -90,6 +90,8 @@ CASES: Sequence[Case] = (
     Case("CredentialsEnd", {_EXPIRY: " ".join(["Inf"] * 30)}, "20m"),
     Case("ModelListStale", {_LAST_GOOD: "60x60", _INTERVAL: "300x60"}, "40m",
          (_HERE | {"region": "us-east-1"}, "The model list of us-east-1 is stale")),
+    Case("ModelListStale", {_LAST_GOOD: "0x60", _INTERVAL: "300x60"}, "40m",  # never good
+         (_HERE | {"region": "us-east-1"}, "The model list of us-east-1 is stale")),
     Case("ModelListStale", {_LAST_GOOD: "0+60x60", _INTERVAL: "300x60"}, "40m"),
     Case("ModelListStale", {_LAST_GOOD: "60x60", _INTERVAL: "0x60"}, "40m"),  # listed when asked
     Case("Full", {_LIMIT: "100x30", _IN_FLIGHT: "95x30"}, "10m", (_HERE, "a:1 is 95% full")),

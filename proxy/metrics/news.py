@@ -17,6 +17,7 @@ class DiscoveryNews:
     def refreshed(self, region: str, outcome: str, seconds: float) -> None:
         for one in REFRESHES:
             self._metrics.discovery_refreshes.labels(region, one)
+        self._metrics.discovery_success.labels(region)  # 0 until there was one, for the alert
         self._metrics.discovery_refreshes.labels(region, outcome).inc()
         self._metrics.discovery_duration.labels(region).observe(seconds)
 

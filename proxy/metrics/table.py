@@ -151,7 +151,7 @@ DEFINITIONS: Final = (
     _counter("discovery_refreshes", "region outcome", "Refreshes of the model list."),
     _gauge(
         "discovery_last_success_timestamp_seconds", "region",
-        "Unix time at which the model list was last good.", "min",
+        "Unix time at which the model list was last good; 0 before it was.", "min",
     ),
     _gauge(
         "discovery_interval_seconds", "",

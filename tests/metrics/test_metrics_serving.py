@@ -115,6 +115,14 @@ def test_the_page_speaks_what_is_asked_for(proxy: Running) -> None:
         assert answer.text.endswith("# EOF\n") == ("openmetrics" in kind)
 
 
+def test_a_list_that_never_was_is_one_that_is_stale() -> None:
+    """The alert compares with the last success: without a figure it would never fire."""
+    with serving("http://127.0.0.1:9") as proxy:
+        wait_until(lambda: total(proxy, "discovery_refreshes_total", '"error"') == 1)
+        assert any("discovery_last_success_timestamp" in key for key in proxy.samples())
+        assert total(proxy, "discovery_last_success_timestamp_seconds") == 0
+
+
 def test_what_the_operator_must_know_is_there(proxy: Running) -> None:
     wait_until(lambda: total(proxy, "discovery_refreshes_total", '"ok"') == 1)
     assert abs(total(proxy, "discovery_last_success_timestamp_seconds") - time.time()) < 60
