@@ -246,6 +246,7 @@ KIMI_K2: Final = replace(
     family="kimi",
     tools=True,
     tool_choices=ALL_CHOICES,
+    id_marks=True,
     leading_assistant=True,
     schema_refs=False,
     strict_tools=True,

@@ -79,6 +79,8 @@ class Traits:
     """Hyphens in tool names are safe."""
     nine_char_ids: bool = False
     """Foreign tool ids must be nine letters or digits."""
+    id_marks: bool = False
+    """Takes dots and colons in tool ids, as its own have them; Anthropic refuses them."""
     strict_tools: bool = False
     """Takes ``toolSpec.strict``."""
     parallel_dial: bool = False

@@ -13,6 +13,7 @@ from proxy.simulator.call import Call, Message, tool_results, tool_uses
 from proxy.simulator.refusals import invalid, model_says, unsupported, unsupported_block
 
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
+_CLAUDE_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _OWN_ID = re.compile(r"tooluse_[A-Za-z0-9_-]{22}")
 _USER_ONLY = frozenset({"image", "document", "video", "audio"})
 
@@ -183,11 +184,23 @@ def _check_ids(call: Call) -> None:
         if repeated:
             raise model_says(f"messages.{at}.content: `tool_use` ids must be unique")
         seen.update(ids)
+        if call.family.is_claude:
+            _check_claude_ids(at, message)
         for call_id in ids:
             if call.family.nine_letter_ids and not _taken_by_mistral(call_id):
                 raise model_says(
                     f"Tool call id was {call_id} but must be a-z, A-Z, 0-9, with a length of 9."
                 )
+
+
+def _check_claude_ids(at: int, message: Message) -> None:
+    """Anthropic's own pattern is narrower than Converse's, which lets Kimi's dots and colons by."""
+    for index, block in enumerate(message["content"]):
+        if not _CLAUDE_ID.fullmatch(block.get("toolUse", {}).get("toolUseId", "x")):
+            raise model_says(
+                f"messages.{at}.content.{index}.tool_use.id: String should match pattern "
+                "'^[a-zA-Z0-9_-]+$'"
+            )
 
 
 def _taken_by_mistral(call_id: str) -> bool:

@@ -149,6 +149,15 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
         "Expected toolResult blocks at messages.2.content",
     ),
     (
+        "an id of Kimi's at Claude",
+        SONNET_45,
+        {
+            **history(user("a"), said(use("functions.a:0")), user(result("functions.a:0"))),
+            **tools(),
+        },
+        "messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'",
+    ),
+    (
         "twice the same id",
         SONNET_45,
         {**history(user("a"), said(use(), use()), user(result(), result())), **tools()},

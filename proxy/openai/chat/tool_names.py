@@ -1,6 +1,7 @@
 """Names and ids of tools, made legal for Bedrock and undone for the client.
 
-Bedrock takes tool names of ``[a-zA-Z0-9_-]{1,64}`` and tool-use ids of ``[a-zA-Z0-9_.:-]{1,64}``;
+Bedrock takes tool names of ``[a-zA-Z0-9_-]{1,64}`` and tool-use ids of ``[a-zA-Z0-9_.:-]{1,64}``,
+but only Kimi has dots and colons in its own, and Anthropic refuses them;
 clients send dots, slashes, blanks and any length, and some cut or clean ids on their side. Every
 mapping here is a function of the string (and of the family), never of an earlier request: calls and
 results agree without state, and the same history yields the same bytes.
@@ -22,7 +23,9 @@ MAX_CLIENT_ID: Final = 40
 """Some clients cut ids here; a longer one would come back as another."""
 
 _LEGAL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_LEGAL_ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+_ID: Final = (re.compile(r"[a-zA-Z0-9_-]{1,64}"), re.compile(r"[^a-zA-Z0-9_-]"))
+_MARKED_ID: Final = (re.compile(r"[a-zA-Z0-9_.:-]{1,64}"), re.compile(r"[^a-zA-Z0-9_.:-]"))
+"""What a tool-use id may be, and what is foreign in one."""
 _NINE: Final = re.compile(r"[a-zA-Z0-9]{9}")
 _BEDROCK_ID: Final = re.compile(r"tooluse_[a-zA-Z0-9_-]{22}")
 _BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -90,9 +93,10 @@ def safe_id(client_id: str, traits: Traits) -> str:
         if _NINE.fullmatch(client_id) or _BEDROCK_ID.fullmatch(client_id):
             return client_id
         return _short(client_id)
-    if _LEGAL_ID.fullmatch(client_id):
+    legal, foreign = _MARKED_ID if traits.id_marks else _ID
+    if legal.fullmatch(client_id):
         return client_id
-    stem = re.sub(r"[^a-zA-Z0-9_.:-]", "_", client_id)[:47] or "call"
+    stem = foreign.sub("_", client_id)[:47] or "call"
     return f"{stem}_{_digest(client_id, 16)}"
 
 

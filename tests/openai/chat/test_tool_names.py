@@ -12,10 +12,12 @@ from proxy.openai.chat.tool_names import ToolNames, client_id, safe_id
 
 NOVA = traits_for("amazon.nova-lite-v1:0")
 MISTRAL = traits_for("mistral.mistral-large-2407-v1:0")
-FAMILIES = [Traits(), NOVA, MISTRAL]
+KIMI = traits_for("moonshot.kimi-k2-thinking")
+FAMILIES = [Traits(), NOVA, MISTRAL, KIMI]
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+MARKED_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 
 names = st.one_of(
     st.text(max_size=80),
@@ -104,11 +106,12 @@ ids = st.one_of(
 @given(ids, st.sampled_from(FAMILIES))
 def test_ids_are_legal_and_need_no_second_change(one: str, traits: Traits) -> None:
     safe = safe_id(one, traits)
-    assert ID.fullmatch(safe)
+    legal = MARKED_ID if traits.id_marks else ID
+    assert legal.fullmatch(safe)
     assert safe_id(safe, traits) == safe
     if traits.nine_char_ids:
         assert len(safe) == 9 or safe.startswith("tooluse_")
-    elif ID.fullmatch(one):
+    elif legal.fullmatch(one):
         assert safe == one
 
 
@@ -123,7 +126,15 @@ def test_an_id_fits_its_clients_and_comes_back_as_it_went(one: str, traits: Trai
     assert len(shown) <= 40
     assert shown == one or re.fullmatch(r"call_[0-9a-f]{32}", shown)
     assert client_id(shown) == shown
-    assert safe_id(shown, Traits()) == shown
+    assert safe_id(shown, KIMI) == shown
+
+
+def test_kimis_ids_are_mended_for_others() -> None:
+    """Anthropic: "tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"."""
+    assert safe_id("functions.get_weather:0", KIMI) == "functions.get_weather:0"
+    for traits in (Traits(), NOVA):
+        mended = safe_id("functions.get_weather:0", traits)
+        assert re.fullmatch(r"functions_get_weather_0_[0-9a-f]{16}", mended)
 
 
 def test_bedrocks_own_ids_stay_where_nine_characters_are_wanted() -> None:
