@@ -146,8 +146,12 @@ def _refuse_unanswerable(fields: Mapping[str, Json]) -> None:
 
 
 def _include_usage(fields: Mapping[str, Json]) -> bool:
+    """``stream_options`` ask for it, or OpenRouter's ``usage: {include: true}``."""
     options = read_object(fields, "stream_options") or {}
-    return bool(read_boolean(options, "include_usage", "stream_options"))
+    usage = fields.get("usage")
+    wider = isinstance(usage, dict) and usage.get("include") is True
+    asked = read_boolean(options, "include_usage", "stream_options")
+    return wider if asked is None else asked
 
 
 def _max_tokens(fields: Mapping[str, Json]) -> dict[str, Any]:

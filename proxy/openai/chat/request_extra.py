@@ -27,7 +27,7 @@ _OURS: Final = frozenset(
         "parallel_tool_calls", "prediction", "presence_penalty", "repetition_penalty",
         "response_format", "safety_identifier", "seed", "service_tier", "stop", "store", "stream",
         "stream_options", "temperature", "tool_choice", "tools", "top_k", "top_logprobs", "top_p",
-        "user", "verbosity", "web_search_options",
+        "usage", "user", "verbosity", "web_search_options",
     }
 )  # fmt: skip
 KNOWN: Final = _OURS | MEMBERS | REASONING | CACHING
