@@ -49,27 +49,32 @@ _MALFORMED: Final = "malformed_request"
 
 
 class Gathered:
-    """A transport that sends what is written in one turn of the event loop at once.
+    """A transport that sends an answer's head together with what follows it.
 
-    uvicorn writes the head, each part of the body and its end by themselves: three system calls
-    and as many packets for a short stream. Everything else is the transport's own.
+    uvicorn writes the two by themselves: two system calls and as many packets. A head waits for no
+    longer than this turn of the event loop. Everything else is the transport's own.
     """
 
-    __slots__ = ("_loop", "_parts", "_patience", "_transport")
+    __slots__ = ("_head", "_loop", "_patience", "_transport")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._patience: asyncio.TimerHandle | None = None
-        self._parts: list[bytes] = []
+        self._head = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if not self._parts:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
             self._loop.call_soon(self._flush)
-        self._parts.append(data)
+            return
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
@@ -98,12 +103,9 @@ class Gathered:
             self._transport.abort()
 
     def _flush(self) -> None:
-        parts = self._parts
-        if parts:
-            data = parts[0] if len(parts) == 1 else b"".join(parts)
-            parts.clear()
-            if not self._transport.is_closing():
-                self._transport.write(data)
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
+            self._transport.write(head)
 
 
 class Connection(HttpToolsProtocol):

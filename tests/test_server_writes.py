@@ -1,4 +1,5 @@
-"""What is written in one turn of the loop leaves at once, in order, and before a close."""
+"""An answer's head leaves with what follows it, everything else at once, and nothing behind a
+close."""
 
 import asyncio
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from proxy.server import Gathered
 
 pytestmark = pytest.mark.anyio
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 class Wire:
@@ -44,40 +46,58 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-async def gathered(wire: Wire) -> Gathered:
+async def transport(wire: Wire) -> Gathered:
     return Gathered(wire, asyncio.get_running_loop())
 
 
-async def test_one_turn_is_one_write(wire: Wire, gathered: Gathered) -> None:
-    for data in (b"head", b"body", b"end"):
-        gathered.write(data)
+async def test_a_head_and_what_follows_are_one_write(wire: Wire, transport: Gathered) -> None:
+    transport.write(HEAD)
     assert wire.told == []
+    transport.write(b"body")
+    transport.write(b"end")
+    assert wire.told == [HEAD + b"body", b"end"]
     await asyncio.sleep(0)
-    assert wire.told == [b"headbodyend"]
-    gathered.write(b"next")
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert wire.told == [b"headbodyend", b"next"]
+    assert wire.told == [HEAD + b"body", b"end"]
 
 
-async def test_a_close_comes_behind_what_was_written(wire: Wire, gathered: Gathered) -> None:
-    gathered.write(b"a")
-    gathered.write(b"b")
-    gathered.close()
-    assert wire.told == [b"ab", "close"]
-    await asyncio.sleep(0)
-    assert wire.told == [b"ab", "close"]
+async def test_a_head_alone_waits_for_no_longer_than_a_turn(
+    wire: Wire, transport: Gathered
+) -> None:
+    for _ in range(2):
+        transport.write(HEAD)
+        await asyncio.sleep(0)
+        transport.write(b"body")
+    assert wire.told == [HEAD, b"body"] * 2
 
 
-async def test_nothing_is_written_behind_an_end(wire: Wire, gathered: Gathered) -> None:
-    gathered.write(b"a")
-    gathered.abort()
+async def test_a_second_head_comes_behind_the_first(wire: Wire, transport: Gathered) -> None:
+    """An interim answer, and the final one."""
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    transport.write(interim)
+    transport.write(HEAD)
+    transport.write(b"body")
     await asyncio.sleep(0)
+    assert b"".join(wire.told) == interim + HEAD + b"body"
+
+
+async def test_a_close_comes_behind_what_was_written(wire: Wire, transport: Gathered) -> None:
+    transport.write(HEAD)
+    transport.close()
+    assert wire.told == [HEAD, "close"]
+    await asyncio.sleep(0)
+    assert wire.told == [HEAD, "close"]
+
+
+async def test_nothing_is_written_behind_an_end(wire: Wire, transport: Gathered) -> None:
+    transport.write(HEAD)
+    transport.abort()
+    await asyncio.sleep(0)
+    transport.write(b"more")
     assert wire.told == ["abort"]
-    assert gathered.is_closing()
+    assert transport.is_closing()
 
 
-async def test_all_else_is_the_transports_own(gathered: Gathered) -> None:
-    assert gathered.get_extra_info("peername") == "peername"
+async def test_all_else_is_the_transports_own(transport: Gathered) -> None:
+    assert transport.get_extra_info("peername") == "peername"
     with pytest.raises(AttributeError):
-        gathered.no_such_thing  # noqa: B018
+        transport.no_such_thing  # noqa: B018
