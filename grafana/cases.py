@@ -86,6 +86,8 @@ CASES: Sequence[Case] = (
     Case("SlowFirstToken", _histogram(_FIRST, _MODEL, "5.0", "0+100x30", "10.0"), "25m"),
     Case("CredentialsEnd", {_EXPIRY: "1500x30"}, "20m",
          (_HERE | {"source": "imds"}, "AWS credentials end in 5m 0s")),
+    Case("CredentialsEnd", {_EXPIRY: "0x30"}, "20m",
+         (_HERE | {"source": "imds"}, "AWS credentials have ended, or never came")),
     Case("CredentialsEnd", {_EXPIRY: "3600x30"}, "20m"),
     Case("CredentialsEnd", {_EXPIRY: " ".join(["Inf"] * 30)}, "20m"),
     Case("ModelListStale", {_LAST_GOOD: "60x60", _INTERVAL: "300x60"}, "40m",

@@ -127,7 +127,9 @@ def alerts() -> dict[str, Any]:
         _alert(
             "CredentialsEnd",
             f"{PREFIX}credentials_expiry_timestamp_seconds - time() < 600",
-            "2m", "critical", "AWS credentials end in {{ $value | humanizeDuration }}",
+            "2m", "critical",
+            "AWS credentials {{ if gt $value 0.0 }}end in {{ $value | humanizeDuration }}"
+            "{{ else }}have ended, or never came{{ end }}",
             "Renewal begins 15 minutes ahead and has not succeeded. The log says why.",
         ),
         _alert(

@@ -29,6 +29,14 @@ class DiscoveryNews:
 
 
 def credentials_news(metrics: Metrics, source: str, outcome: str, expiry: float | None) -> None:
-    """An attempt to get credentials from ``source``; ``expiry`` in unix time, if they end."""
+    """An attempt to get credentials from ``source``; ``expiry`` in unix time, if they end.
+
+    The source ``none`` (behind a target's name) is that of none that ever came: they have ended.
+    """
     metrics.credentials_refreshes.labels(source, outcome).inc()
+    name, space, word = source.rpartition(" ")
+    if word == "none":
+        metrics.credentials_expiry.labels(source).set(0)
+        return
+    metrics.credentials_expiry.remove(f"{name}{space}none")
     metrics.credentials_expiry.labels(source).set(float("inf") if expiry is None else expiry)

@@ -161,7 +161,7 @@ DEFINITIONS: Final = (
     _gauge("discovered_models", "region kind", "Models and profiles in the list.", "max"),
     _gauge(
         "credentials_expiry_timestamp_seconds", "source",
-        "Unix time at which the AWS credentials end; +Inf if never.", "min",
+        "Unix time at which the AWS credentials end; +Inf if never, 0 while there are none.", "min",
     ),
     _counter("credentials_refreshes", "source outcome", "Refreshes of the AWS credentials."),
     _counter("key_reloads", "outcome", "Readings of the API key source."),

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.metrics import Metrics, Record, exposition, table
 from proxy.metrics.histogram import Histogram
+from proxy.metrics.news import credentials_news
 from proxy.metrics.registry import MOST_WORDS
 from proxy.metrics.table import BY_NAME, DEFINITIONS, PACE_EDGES
 
@@ -363,3 +364,17 @@ def test_promtool_finds_nothing_to_say() -> None:
 
 def test_the_definitions_are_all_that_is_merged() -> None:
     assert set(exposition.MERGES) == {one.family for one in DEFINITIONS}
+
+
+def test_credentials_that_never_came_have_ended_until_they_come() -> None:
+    """By their figure the alert fires: where nothing is ready nobody asks, and no request fails."""
+    metrics = registry()
+    for name in ("", "targets[1] us-west-2 "):
+        credentials_news(metrics, f"{name}none", "NoCredentials", None)
+    ends = [value for key, value in metrics.samples() if "credentials_expiry" in key]
+    assert ends == [0, 0]
+    credentials_news(metrics, "iam-role", "ok", 4711.0)
+    credentials_news(metrics, "targets[1] us-west-2 env", "ok", None)
+    credentials_news(metrics, "iam-role", "NoCredentials", 4711.0)  # a renewal that failed
+    ends = [value for key, value in metrics.samples() if "credentials_expiry" in key]
+    assert ends == [4711.0, float("inf")]
