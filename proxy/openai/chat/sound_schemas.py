@@ -81,6 +81,10 @@ def _data(_value: Json, _depth: int) -> bool:
     return True
 
 
+def _list(value: Json, _depth: int) -> bool:
+    return isinstance(value, list)
+
+
 def _unsure(_value: Json, _depth: int) -> bool:
     return False
 
@@ -101,7 +105,8 @@ _LOOKS: Final[tuple[tuple[Callable[[Json, int], bool], tuple[str, ...]], ...]] =
     (_nodes, ("allOf", "anyOf", "oneOf", "prefixItems")),
     (_bound, ("exclusiveMinimum", "exclusiveMaximum")),
     (_pattern, ("pattern",)),
-    (_data, ("default", "const", "enum", "examples", "example")),
+    (_data, ("default", "const", "example")),
+    (_list, ("enum", "examples")),
     (_unsure, ("$ref", "$defs", "definitions", "patternProperties", "dependentSchemas")),
 )  # fmt: skip
 _KEYWORDS: Final = MappingProxyType({key: look for look, keys in _LOOKS for key in keys})

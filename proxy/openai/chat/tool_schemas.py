@@ -42,6 +42,8 @@ _COMBINATORS: Final = ("allOf", "anyOf", "oneOf")
 _LISTS: Final = frozenset({*_COMBINATORS, "prefixItems"})
 _VALUES: Final = frozenset({"default", "const", "enum", "examples", "example"})
 """Keywords whose value is data, not schema."""
+_LISTED_VALUES: Final = ("enum", "examples")
+"""Of them, those for which ``null`` is no value."""
 _TOP_KEPT: Final = frozenset({"type", "properties", "required", "additionalProperties", "title"})
 """What a model that is picky at the top was recorded taking there."""
 _NO_LOSS: Final = frozenset(
@@ -144,7 +146,7 @@ class _Cleaner:
     def _keyword(
         self, out: Schema, key: str, value: Json, depth: int, within: tuple[str, ...]
     ) -> None:
-        if key in _VALUES:
+        if key in _VALUES and (value is not None or key not in _LISTED_VALUES):
             out[key] = value
         elif value is None:
             return  # frameworks write null for "not set"

@@ -62,7 +62,9 @@ REPAIRS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
         "null for what is not set, data apart",
         {
             "type": "object",
-            "properties": {"a": {"type": "string", "description": None, "default": None}},
+            "properties": {
+                "a": {"type": "string", "description": None, "enum": None, "default": None}
+            },
             "required": None,
         },
         {"type": "object", "properties": {"a": {"type": "string", "default": None}}},
