@@ -87,8 +87,11 @@ class Client:
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Whole chunks of the stream, behind what the timer has said; the head goes before the
         first of them."""
-        async with self._turn:
+        await self._turn.acquire()
+        try:
             await self._put(data, more)
+        finally:
+            self._turn.release()
 
     def hold(self, data: bytes) -> None:
         """Let chunks go out with the next write. For whoever knows that it comes at once."""

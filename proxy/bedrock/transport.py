@@ -13,7 +13,7 @@ Source: HTTPX docs, *Transports*; Bedrock endpoints speak HTTP/1.1 with keep-ali
 import errno
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from time import monotonic
 from types import MappingProxyType
 from typing import Final, Protocol, cast
@@ -109,8 +109,8 @@ class Outgoing:
 
 
 class Reply(Protocol):
-    """An answer whose head is there. Iterating gives its body as the network does, undecoded; it
-    must be closed in any case."""
+    """An answer whose head is there. Its body is read as the network gives it, undecoded; it must
+    be closed in any case."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -120,17 +120,21 @@ class Reply(Protocol):
         """Whether the body's end is known to be there, read or not."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def read(self) -> bytes:
+        """The next bytes of the body, ``b""`` at its end. Raises ``httpx.TransportError``."""
+        ...
+
     async def aclose(self) -> None: ...
 
 
 class _Foreign:
     """A ``Reply`` of an engine that is not ours."""
 
-    __slots__ = ("_response", "headers", "status")
+    __slots__ = ("_chunks", "_response", "headers", "status")
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
+        self._chunks = aiter(cast(httpx.AsyncByteStream, response.stream))
         self.status = response.status_code
         self.headers = response.headers.raw
 
@@ -138,8 +142,8 @@ class _Foreign:
     def complete(self) -> bool:
         return getattr(self._response.stream, "complete", False) is True
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(cast(httpx.AsyncByteStream, self._response.stream))
+    async def read(self) -> bytes:
+        return await anext(self._chunks, b"")
 
     async def aclose(self) -> None:
         await self._response.aclose()
@@ -165,24 +169,27 @@ class SignedTransport:
         whole = headers | {name.encode(): value.encode() for name, value in added.items()}
         request.signed = added
         request.sent = monotonic()
+        engine, signed = self._engine, [*whole.items()]
         try:
-            return await self._carry(request, [*whole.items()])
+            if isinstance(engine, WireEngine):
+                return await engine.send(
+                    request.method, request.url, signed, request.body, _TIMEOUTS
+                )
+            return await self._carry(request, signed)
         except httpx.TransportError as fault:
             raise _before_answer(fault) from fault.with_traceback(None)
 
     async def _carry(self, request: Outgoing, headers: list[tuple[bytes, bytes]]) -> Reply:
-        engine, body = self._engine, request.body
-        if isinstance(engine, WireEngine):
-            return await engine.send(request.method, request.url, headers, body, _TIMEOUTS)
+        """Send by an engine that is not ours."""
         carried = httpx.Request(
             request.method,
             request.url,
             headers=headers,
-            stream=httpx.ByteStream(body),
+            stream=httpx.ByteStream(request.body),
             extensions={"timeout": dict(_TIMEOUTS)},
         )
         carried.read()
-        return _Foreign(await engine.handle_async_request(carried))
+        return _Foreign(await self._engine.handle_async_request(carried))
 
     def signed_by(self, authorizer: Authorizer) -> "SignedTransport":
         """The same engine, signing as somebody else."""
@@ -194,7 +201,7 @@ async def read_whole(reply: Reply, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in reply:
+        while part := await reply.read():
             parts.append(part)
             size += len(part)
             if size > limit:

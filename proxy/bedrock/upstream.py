@@ -10,7 +10,7 @@ call goes on to when a region fails is ``failover.py``'s to say: such a step is 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from types import MappingProxyType
@@ -105,7 +105,6 @@ class Answer:
 
     def __init__(self, reply: Reply | None, region: str, upstream_id: str | None):
         self._reply = reply
-        self._chunks: AsyncIterator[bytes] | None = None if reply is None else aiter(reply)
         self._stream = ConverseStream()
         self._size = 0
         self.first: list[Event] = []
@@ -130,9 +129,9 @@ class Answer:
         while True:
             if stream.failure is not None:
                 raise stream.failure
-            if stream.ended or self._chunks is None:
+            if stream.ended or self._reply is None:
                 return []
-            data = await self._read()
+            data = await self._read(self._reply)
             if not data:
                 failure = stream.close()
                 if failure is not None:
@@ -145,12 +144,10 @@ class Answer:
             if events:
                 return events
 
-    async def _read(self) -> bytes:
-        """The next bytes, ``b""`` at the end."""
-        assert self._chunks is not None
+    async def _read(self, reply: Reply) -> bytes:
         self.waiting, self.last_read = True, monotonic()
         try:
-            return await anext(self._chunks, b"")
+            return await reply.read()
         except httpx.TransportError as fault:
             raise after_answer(fault) from fault.with_traceback(None)
         finally:
@@ -161,10 +158,10 @@ class Answer:
         if self._reply is None:
             return
         good = self._stream.ended and self._stream.failure is None
-        if good and self._chunks is not None and not self._reply.complete:
+        if good and not self._reply.complete:
             try:
                 async with asyncio.timeout(0.2):  # the chunked body's end mark, usually there
-                    while await anext(self._chunks, b""):
+                    while await self._reply.read():
                         pass
             except (TimeoutError, httpx.TransportError):
                 pass  # closing is all that is left to do

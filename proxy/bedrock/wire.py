@@ -13,7 +13,7 @@ It serves one event loop, asyncio's or uvloop's, and no HTTP proxies: those need
 import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -73,18 +73,18 @@ class WireEngine(httpx.AsyncBaseTransport):
             },
         )
 
-    async def send(
+    def send(
         self,
         method: str,
         url: httpx.URL,
         headers: Sequence[tuple[bytes, bytes]],
         body: bytes,
         timeouts: Timeouts,
-    ) -> Exchange:
+    ) -> Awaitable[Exchange]:
         """The same without httpx's objects around it, which cost more than the rest: the answer's
         head is there, iterating gives its body, and it must be closed in any case."""
         writes = encode_whole(method, url, headers, body)
-        return await self._exchange(method, _origin(url), writes, timeouts)
+        return self._exchange(method, _origin(url), writes, timeouts)
 
     async def _exchange(
         self, method: str, origin: Origin, writes: Writes, timeouts: Timeouts

@@ -83,12 +83,19 @@ class Exchange(Answer, httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
+        data = await self.read()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    async def read(self) -> bytes:
+        """All of the body that is there, ``b""`` at its end."""
         parts = self.parts
         while not parts:
             if self.error is not None:
                 raise self.error
             if self.complete:
-                raise StopAsyncIteration
+                return b""
             try:
                 await self._progress(self._read_within, httpx.ReadTimeout)
             except BaseException:

@@ -6,7 +6,7 @@ a table is enough. Whatever else is asked (a wrong method, a listing, an unknown
 Starlette.
 """
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Awaitable, Iterable, MutableMapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,8 +24,9 @@ class Front:
             route.path: route.endpoint for route in routes if isinstance(route.endpoint, Generate)
         }
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> Awaitable[None]:
         endpoint = None
         if scope["type"] == "http" and scope["method"] == "POST":
             endpoint = self._endpoints.get(scope["path"])
-        await (endpoint or self._app)(scope, receive, send)
+        answering: Awaitable[None] = (endpoint or self._app)(scope, receive, send)
+        return answering
