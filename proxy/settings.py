@@ -32,7 +32,7 @@ from proxy.tables import (
     read_targets,
     snake,
 )
-from proxy.values import read_hosts, read_port, typed
+from proxy.values import read_hosts, read_key, read_port, typed
 
 DISCOVERY: Final = "models.bedrock_discovery"
 PREFIX: Final = "BEDROCK_PROXY_"
@@ -73,7 +73,7 @@ class Settings:
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8000, "port to listen on; 0 picks a free one", low=0, read=read_port)
     workers: int = _setting(1, "processes that share the port", low=1)
-    api_key: str | None = _setting(None, "key that clients must send", secret=True)
+    api_key: str | None = _setting(None, "key that clients must send", secret=True, read=read_key)
     api_key_secret: str | None = _setting(
         None,
         "where that key lies in AWS: a secret's ARN, `secretsmanager:NAME` or `ssm:NAME`",

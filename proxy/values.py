@@ -29,6 +29,11 @@ def typed(kind: str, value: object) -> object:
     return int(number)
 
 
+def read_key(value: object) -> str:
+    """A key. A header's value never ends in white space, as a file's text and a Secret often do."""
+    return str(typed("str", value)).strip()
+
+
 def read_port(value: object) -> int:
     """A TCP port. The system takes any number, and listens on what is left of it in 16 bits."""
     number = typed("int", value)

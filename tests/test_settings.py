@@ -91,6 +91,11 @@ def test_faults_in_the_file_name_the_key(tmp_path: Path, text: str, says: str) -
     assert str(file) in str(caught.value)
 
 
+def test_the_key_is_what_a_header_can_hold() -> None:
+    """A Secret made of a file ends in a newline: no client could ever have sent that."""
+    assert load({}, None, {PREFIX + "API_KEY": " sk-4711\n"}).settings.api_key == "sk-4711"
+
+
 def test_hosts_as_they_may_be_written() -> None:
     written = "images.example.com,*.Example.org,192.0.2.1,2001:db8::1"
     loaded = load({}, None, {PREFIX + "MEDIA_HOSTS": written})
