@@ -380,7 +380,7 @@ class SigV4:
             digest,
             keys,
             self._region if isinstance(self._region, str) else self._region(url),
-            datetime.fromtimestamp(self._credentials.now(), UTC),
+            datetime.fromtimestamp(int(self._credentials.now()), UTC),  # one date a second
             self._service,
         )
         return signed

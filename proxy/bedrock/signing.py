@@ -54,9 +54,11 @@ class Signer:
     """Signs, and keeps what it derived: keys (one per secret, day, region and service) and forms
     of requests."""
 
-    __slots__ = ("_forms", "_keys")
+    __slots__ = ("_date", "_forms", "_keys", "_now")
 
     def __init__(self) -> None:
+        self._now: datetime | None = None
+        self._date = ""
         self._keys: dict[tuple[str, str, str, str], bytes] = {}
         self._forms: dict[tuple[object, ...], _Form] = {}
 
@@ -78,7 +80,9 @@ class Signer:
         ``host`` (with a port that is not the scheme's own); ``payload_hash`` is ``body_hash`` of
         the bytes sent; ``now`` is in UTC.
         """
-        date = now.strftime(_TIMESTAMP)
+        if now != self._now:  # whole seconds share theirs
+            self._now, self._date = now, now.strftime(_TIMESTAMP)
+        date = self._date
         added = {"x-amz-date": date}
         if secrets.token:
             added["x-amz-security-token"] = secrets.token

@@ -199,7 +199,7 @@ class Upstream:
         course = self._course(call)
         aim = self._aim(call, course.stop, await hash_body(call.body))
         ration = ration or Ration()
-        tries = _Tries(Attempts(self._budget, random.random), course)
+        tries: _Tries | None = None
         while True:
             ration.left -= 1
             request = Outgoing("POST", aim.url, call.body, aim.payload_hash)
@@ -218,6 +218,7 @@ class Upstream:
                     call = other
                     aim = self._aim(call, course.stop, await hash_body(call.body))
                     continue
+                tries = tries or _Tries(Attempts(self._budget, random.random), course)
                 pause = await tries.pause(error, request, aim.transport)
                 if pause is None:
                     raise course.verdict(error) from None

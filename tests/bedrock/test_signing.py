@@ -132,6 +132,18 @@ def test_a_form_is_used_again_with_another_date_and_body() -> None:
     assert len(signer._forms) == 1
 
 
+def test_the_kept_date_is_of_its_second_only() -> None:
+    signer, headers = Signer(), {"host": RUNTIME}
+
+    def signed(now: datetime) -> dict[str, str]:
+        return signer.sign("GET", "/", "", headers, body_hash(b""), Secrets(), "us-east-1", now)
+
+    for second in (5, 5, 6, 4):
+        now = NOW.replace(second=second)
+        assert signed(now) == sign("GET", "/", "", headers, b"", Secrets(), "us-east-1", now)
+        assert signed(now)["x-amz-date"] == f"20260102T03040{second}Z"
+
+
 def test_segment_leaves_only_the_unreserved_bare() -> None:
     assert segment("arn:aws/x y%é-_.~") == "arn%3Aaws%2Fx%20y%25%C3%A9-_.~"
 
