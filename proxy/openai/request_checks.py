@@ -16,6 +16,9 @@ from proxy.errors import ProxyError, invalid
 
 _SPARE_LEVELS: Final = 16
 """Deeper than any place in a Converse body where free JSON stands."""
+_MOST_MARKS: Final = 2_000_000
+"""Commas and opening brackets of a body, those in its texts included: each may begin a value that
+takes 90 to 250 bytes of memory. A prompt with as many is longer than what models take."""
 MAX_INTEGER: Final = 2**31 - 1
 MAX_NAME: Final = 1_024
 MAX_TEXT: Final = 32 * 1024 * 1024
@@ -32,8 +35,14 @@ _TYPES: Final = (
 
 
 def load_object(body: bytes) -> dict[str, Json]:
-    """A request body. Raises ``ProxyError`` 400 for bytes that are no JSON object (also invalid
-    UTF-8, NaN, lone surrogates, nesting beyond a thousand levels)."""
+    """A request body. Raises ``ProxyError``: 400 for bytes that are no JSON object (also invalid
+    UTF-8, NaN, lone surrogates, nesting beyond a thousand levels), 413 for too many values."""
+    if len(body) > _MOST_MARKS and sum(map(body.count, (b",", b"{", b"["))) > _MOST_MARKS:
+        raise invalid(
+            f"The request body holds more than {_MOST_MARKS:,} commas and opening brackets.",
+            code="request_too_large",
+            status=413,
+        )
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
