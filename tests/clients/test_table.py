@@ -27,7 +27,8 @@ def test_the_table_has_the_version_that_is_driven(package: str, version: str) ->
     [
         "reasoning: true", "createOpenAICompatible", "OpenAIChatModel(", "schema: v1",
         "check_embedding_ctx_length=False", "supportsReasoningEffort", "x-portkey-custom-host",
-        "RAG_EMBEDDING_ENGINE", "LITELLM_MASTER_KEY",
+        "RAG_EMBEDDING_ENGINE", "LITELLM_MASTER_KEY", "--auth-type openai", "auth -p openai",
+        '"npm": "@ai-sdk/openai-compatible"',
     ],
 )  # fmt: skip
 def test_a_row_gives_what_the_client_is_given_here(word: str) -> None:
