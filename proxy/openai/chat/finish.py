@@ -43,7 +43,9 @@ def finish_reason(stop_reason: str, called: str | None) -> str:
 def stop_sequence(fields: Json) -> str | None:
     """Which stop sequence matched, where ``additionalModelResponseFieldPaths`` asked for it:
     Claude's ``/stop_sequence``, in streams ``/delta/stop_sequence``."""
-    for place in (fields, fields.get("delta") if isinstance(fields, Mapping) else None):
-        if isinstance(place, Mapping) and isinstance(found := place.get("stop_sequence"), str):
+    if not isinstance(fields, dict):
+        return None
+    for place in (fields, fields.get("delta")):
+        if isinstance(place, dict) and isinstance(found := place.get("stop_sequence"), str):
             return found
     return None

@@ -18,10 +18,9 @@ from proxy.openai.chat.tags import Piece, TagSplitter
 class Prose:
     """Text and reasoning in, the pieces that may be passed on out.
 
-    ``idle`` says that text would come out as it went in, now and later; ``idle_thoughts`` the same
-    of reasoning. ``said`` says that text
-    which is more than white space came out (kept only while a call may be withheld or tags are
-    looked for).
+    ``idle`` says that text would come out as it went in, now and later, and that none is held;
+    ``idle_thoughts`` the same of reasoning. ``said`` says that text which is more than white space
+    came out (kept only while a call may be withheld or tags are looked for).
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -48,6 +47,8 @@ class Prose:
     @property
     def held(self) -> int:
         """Characters of content that are still held back."""
+        if self.idle:
+            return 0
         stops = len(self._stops.held) if self._stops else 0
         return stops + sum(len(p.text) for p in self._held or () if not p.thought)
 
@@ -70,6 +71,8 @@ class Prose:
 
     def flush(self) -> list[Piece]:
         """A call follows, or nothing: all that was held back is due."""
+        if self.idle:
+            return []
         pieces = self._out(self._tags.end()) if self._tags else []
         if self._preamble is not None:
             waited, self._preamble = self._preamble, None

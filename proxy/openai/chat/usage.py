@@ -30,7 +30,7 @@ def account(usage: Json, fields: Json, tier: Json) -> Account | None:
 
     ``None`` if no counts came. A count that is missing beside ``totalTokens`` follows from it.
     """
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     total = _count(usage, "totalTokens")
     read = _count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
@@ -49,11 +49,11 @@ def account(usage: Json, fields: Json, tier: Json) -> Account | None:
         result["cacheReadInputTokens"] = read
     if write is not None:
         result["cacheWriteInputTokens"] = write
-    if isinstance(details := usage.get("cacheDetails"), Sequence) and details:
-        result["cacheDetails"] = [entry for entry in details if isinstance(entry, Mapping)]
+    if isinstance(details := usage.get("cacheDetails"), list) and details:
+        result["cacheDetails"] = [entry for entry in details if isinstance(entry, dict)]
     if (thinking := _reasoning(fields)) is not None:
         result["reasoningTokens"] = thinking
-    if isinstance(tier, Mapping) and isinstance(name := tier.get("type"), str):
+    if isinstance(tier, dict) and isinstance(name := tier.get("type"), str):
         result["serviceTier"] = name
     return result
 
@@ -138,9 +138,9 @@ def _by_ttl(usages: Sequence[Account]) -> list[dict[str, Json]]:
 def _reasoning(fields: Json) -> int | None:
     """Claude's and GPT's own split of the output, if ``additionalModelResponseFieldPaths`` asked
     for it (field reports, 2026; not documented)."""
-    usage = fields.get("usage") if isinstance(fields, Mapping) else None
-    details = usage.get("output_tokens_details") if isinstance(usage, Mapping) else None
-    if not isinstance(details, Mapping):
+    usage = fields.get("usage") if isinstance(fields, dict) else None
+    details = usage.get("output_tokens_details") if isinstance(usage, dict) else None
+    if not isinstance(details, dict):
         return None
     return _count(details, "thinking_tokens", "reasoning_tokens")
 
