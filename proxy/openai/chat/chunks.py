@@ -57,6 +57,10 @@ class Frame:
         )
         self._close: Final = _TAIL + (b',"usage":null}\n\n' if usage_null else b"}\n\n")
 
+    def text(self) -> Slot:
+        """The chunk of a piece of text, which every stream has."""
+        return Slot(self._open + b'{"content":', b"}" + self._close)
+
     def slot(self, delta: Mapping[str, Json]) -> Slot:
         """The chunk with this delta, in which one string is ``HOLE``."""
         head, tail = dumps(delta).split(dumps(HOLE))

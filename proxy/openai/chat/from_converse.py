@@ -39,17 +39,17 @@ class ChatEncoder(Answer):
 
     # Over 30 attributes an object no longer shares the layout of its dict: 1.3 KB a stream.
     __slots__ = (
-        "_arguments", "_begun", "_created", "_finish_waits", "_finished", "_frame", "_frames",
-        "_out", "_price", "_reasoning", "_role_due", "_tagged", "_tagging", "_text",
+        "_arguments", "_begun", "_choices", "_finish_waits", "_finished", "_frame", "_out",
+        "_price", "_reasoning", "_role_due", "_stamp", "_tagged", "_tagging", "_text",
         "_usage_on_finish",
     )  # fmt: skip
 
     def __init__(self, translation: Translation, stamp: Stamp, index: int) -> None:
         plan: Plan = translation.plan
         super().__init__(plan, COMPLETION + stamp.id)
-        self._created: Final = stamp.created
+        self._stamp: Final = stamp
         self._frame: Final = Frame(stamp, index, plan.include_usage)
-        self._text: Final = self._frame.slot({"content": HOLE})
+        self._text: Final = self._frame.text()
         self._reasoning: Slot | None = None
         self._tagging: Final = plan.reasoning_as == "tags"
         self._tagged = False  # text is between think tags
@@ -64,14 +64,11 @@ class ChatEncoder(Answer):
         # the first choice speaks the roles of all, before any other says a word.
         self._role_due = index == 0
         self._begun = index > 0  # nothing is owed to whatever comes next
-        self._frames: Final = (
-            self._frame,
-            *(Frame(stamp, other, plan.include_usage) for other in range(1, translation.choices)),
-        )
+        self._choices: Final = translation.choices
         self._finished = False
 
     def encode(self, events: Sequence[Event]) -> bytes:
-        if not self._begun and len(self._frames) > 1:
+        if not self._begun and self._choices > 1:
             self._begin()
         self.take(events)
         return self.pending()
@@ -147,7 +144,7 @@ class ChatEncoder(Answer):
 
     def put_audio(self, attachment: Attachment) -> None:
         self._begin()
-        audio = attachment.audio(self.completion_id, self._created)
+        audio = attachment.audio(self.completion_id, self._stamp.created)
         self._out.append(self._frame.delta({"audio": audio}))
 
     def put_finish(self) -> None:
@@ -166,7 +163,10 @@ class ChatEncoder(Answer):
         if self._role_due:
             self._role_due = False
             role = {"role": "assistant", "content": ""}
-            self._out += (frame.delta(role) for frame in self._frames)
+            self._out.append(self._frame.delta(role))
+            for other in range(1, self._choices):
+                frame = Frame(self._stamp, other, self.plan.include_usage)
+                self._out.append(frame.delta(role))
         if self._tagged:
             self._tagged = False
             self._text.fill((TAG_CLOSED,), self._out)

@@ -54,6 +54,11 @@ def test_a_filled_slot_is_the_chunk_that_json_would_write(text: str, delta: obje
     }
 
 
+def test_the_chunk_of_text_is_the_slot_that_any_delta_has() -> None:
+    for frame in (Frame(STAMP, 0, usage_null=False), Frame(STAMP, 2, usage_null=True)):
+        assert frame.text() == frame.slot({"content": HOLE})
+
+
 @pytest.mark.parametrize(
     "value", ["\ud800", "a\udfffb", ["\ud83d"], {"k": {"\udc00": ("\ud83d",)}}]
 )
