@@ -55,7 +55,7 @@ class Traits:
     prefill: bool = True
     """Takes a final assistant turn and continues it."""
     results_alone: bool = False
-    """Wants ``toolResult`` blocks alone in their turn."""
+    """Wants ``toolResult`` blocks alone in their turn, and ``toolUse`` blocks too."""
     images: bool = True
     documents: bool = True
     document_underscores: bool = False

@@ -211,7 +211,9 @@ _LASTING: Final = (
     ("leading_assistant", r"conversation must start with a user message",
      _fact(leading_assistant=False)),
     ("prefill", rf"{_NO} assistant message prefill", _fact(prefill=False)),
-    ("results_alone", r"requires toolResult blocks alone", _fact(results_alone=True)),
+    ("results_alone",
+     r"conversation blocks and tool (?:use|result) blocks cannot be provided in the same turn",
+     _fact(results_alone=True)),
     ("replays", rf"{_NO} the reasoningContent|cannot contain reasoning content",
      _fact(replays=False)),
     # Sampling and limits

@@ -229,11 +229,13 @@ def _wants_several(call: Call, reading: Reading) -> bool:
 
 
 def _last_question(messages: list[Message]) -> int:
-    """The index of the last user message that says something; results alone do not."""
+    """The index of the last user message that says something; results alone do not, nor does a
+    lone full stop: it keeps calls apart from the words before them, as `_begins` says."""
     for at in range(len(messages) - 1, -1, -1):
         message = messages[at]
         says = message["role"] == "user" and text_of(message["content"]).strip()
-        if says and not tool_results(message):
+        apart = at > 1 and says == "."
+        if says and not apart and not tool_results(message):
             return at
     return 0
 

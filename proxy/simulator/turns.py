@@ -13,6 +13,10 @@ from proxy.simulator.call import Call, Message, tool_results, tool_uses
 from proxy.simulator.refusals import invalid, model_says, unsupported, unsupported_block
 
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
+_MIXED = (
+    "messages.{}.content: Conversation blocks and tool {} blocks cannot be provided in the same "
+    "turn."
+)
 _CLAUDE_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _OWN_ID = re.compile(r"tooluse_[A-Za-z0-9_-]{22}")
 _USER_ONLY = frozenset({"image", "document", "video", "audio"})
@@ -137,11 +141,17 @@ def _check_pairs(call: Call) -> None:
         if answered:
             _check_results(call, at, message)
         pending = [u["toolUseId"] for u in tool_uses(message) if u.get("type") != "server_tool_use"]
+        if pending and call.family.result_alone and _is_talk(message):
+            raise invalid(_MIXED.format(at, "use"))
     if pending:
         raise invalid(
             f"Expected toolResult blocks at messages.{len(call.messages)}.content for the "
             f"following Ids: {', '.join(pending)}"
         )
+
+
+def _is_talk(message: Message) -> bool:
+    return any("text" in block for block in message["content"])
 
 
 def _check_results(call: Call, at: int, message: Message) -> None:
@@ -155,10 +165,7 @@ def _check_results(call: Call, at: int, message: Message) -> None:
             "the next message."
         )
     if others and call.family.result_alone:
-        raise invalid(
-            f"The content at messages.{at} mixes toolResult blocks with other content blocks. This "
-            "model requires toolResult blocks alone in a message."
-        )
+        raise invalid(_MIXED.format(at, "result"))
     for index, result in enumerate(tool_results(message)):
         where = f"messages.{at}.content.{index}.toolResult"
         if "status" in result and not call.family.result_status:

@@ -51,9 +51,10 @@ TAUGHT: list[tuple[str, str, dict[str, Any]]] = [
      {"leading_assistant": False}),
     ("prefill", MODEL_SAYS + "This model does not support assistant message prefill. The "
                 "conversation must end with a user message.", {"prefill": False}),
-    ("results_alone", "The content at messages.2 mixes toolResult blocks with other content "
-                      "blocks. This model requires toolResult blocks alone in a message.",
-     {"results_alone": True}),
+    ("results_alone", "messages.2.content: Conversation blocks and tool result blocks cannot be "
+                      "provided in the same turn.", {"results_alone": True}),
+    ("results_alone", "messages.1.content: Conversation blocks and tool use blocks cannot be "
+                      "provided in the same turn.", {"results_alone": True}),
     ("replays", SERVICE.format("reasoningContent"), {"replays": False}),
     ("replays", "User messages cannot contain reasoning content. Remove it and try again.",
      {"replays": False}),

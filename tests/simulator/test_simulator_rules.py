@@ -206,7 +206,13 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
         "text beside a result",
         LLAMA_33,
         {**history(user("a"), said(use()), user(result(), "and?")), **tools()},
-        "toolResult blocks alone",
+        "Conversation blocks and tool result blocks cannot be provided in the same turn.",
+    ),
+    (
+        "text beside a call",
+        LLAMA_33,
+        {**history(user("a"), said("I look.", use()), user(result())), **tools()},
+        "Conversation blocks and tool use blocks cannot be provided in the same turn.",
     ),
     (
         "result after text",

@@ -195,9 +195,22 @@ class _Walk:
                 "user_message:added", at, "This model needs a user message before an assistant's."
             )
             self._add("user", [{"text": FILLER}])
-        self._add("assistant", blocks + closing_mark(message, at, blocks))
+        self._say(blocks + closing_mark(message, at, blocks))
         if calls:
             self._answer(calls)
+
+    def _say(self, blocks: list[Block]) -> None:
+        """An assistant's turn; two, where the family takes no words beside its calls."""
+        calls = next((at for at, block in enumerate(blocks) if "toolUse" in block), len(blocks))
+        if not self._traits.results_alone or calls == len(blocks):
+            self._add("assistant", blocks)
+            return
+        if calls:
+            self._add("assistant", blocks[:calls])
+        if self._last() == "assistant":
+            self._notes.tell("user_message:added")
+            self._add("user", [{"text": FILLER}])
+        self._add("assistant", blocks[calls:])
 
     def _spoken(self, index: int, *, marked: bool) -> list[Block]:
         """The text of one message; the mark of the one with the calls stands behind those."""

@@ -187,6 +187,7 @@ def check_tools(body: Any, traits: Traits) -> None:
             assert first == results
             if traits.results_alone:
                 assert all("toolResult" in b or "cachePoint" in b for b in following)
+                assert all("toolUse" in b or "cachePoint" in b for b in turn["content"])
         elif turn["role"] == "user":
             before = turns[at - 1]["content"] if at else []
             if not any("toolUse" in block for block in before):
