@@ -162,7 +162,11 @@ class SignedTransport:
         added = await self.authorizer.authorize(
             request.method,
             request.url,
-            {name.decode(): headers[name].decode("ascii") for name in headers if _is_signed(name)},
+            {
+                name.decode(): value.decode("ascii")
+                for name, value in headers.items()
+                if name in _SIGNED or name.startswith(_SIGNED_PREFIX)
+            },
             request.body,
             payload_hash=request.payload_hash,
         )
@@ -211,10 +215,6 @@ async def read_whole(reply: Reply, limit: int) -> bytes:
     finally:
         await reply.aclose()
     return b"".join(parts)
-
-
-def _is_signed(name: bytes) -> bool:
-    return name in _SIGNED or name.startswith(_SIGNED_PREFIX)
 
 
 def headers_of(reply: Reply) -> dict[str, str]:

@@ -147,6 +147,8 @@ class Question:
 
     async def opened(self) -> None:
         """An answer has begun: these words were right."""
+        if not self._unproven:
+            return
         stale = any(repair.name == "reasoning_replay" for repair in self._unproven)
         self._prove()
         if stale and self._recalled:
