@@ -272,8 +272,11 @@ _PASSING: Final = (
                          r"|thinking\.signature: field required"
                          r"|thinking`? blocks in the latest assistant message cannot be modified"
                          r"|expected `?thinking`? or `?redacted_thinking", _fact(replays=False)),
-    ("response_format", r"output_config\.format\b|schema is too complex",
-     _fact(native_schema=False)),
+    ("response_format", r"output_config\.format\b", _fact(native_schema=False)),
+    ("schemas",  # strict tools and the answer's are compiled into one grammar
+     r"schema is too complex|compiled grammar is too large"
+     r"|schemas contains? too many (?:optional parameters|parameters with union types)",
+     _fact(strict_tools=False, native_schema=False)),
 )  # fmt: skip
 
 _ROWS: Final = tuple(

@@ -137,6 +137,18 @@ TAUGHT: list[tuple[str, str, dict[str, Any]]] = [
      {"replays": False}),
     ("response_format", MODEL_SAYS + "output_config.format.schema: Schema is too complex",
      {"native_schema": False}),
+    ("schemas", MODEL_SAYS + "The compiled grammar is too large, which would cause performance "
+                "issues. Simplify your tool schemas or reduce the number of strict tools.",
+     {"native_schema": False, "strict_tools": False}),
+    ("schemas", MODEL_SAYS + "Schemas contains too many optional parameters (28), which would make "
+                "grammar compilation inefficient. Reduce the number of optional parameters in your "
+                "tool schemas (limit: 24).", {"native_schema": False, "strict_tools": False}),
+    ("schemas", MODEL_SAYS + "Schemas contains too many parameters with union types (24 parameters "
+                "with type arrays or anyOf). (limit: 16 parameters with unions).",
+     {"native_schema": False, "strict_tools": False}),
+    ("schemas", MODEL_SAYS + "Schema is too complex for compilation. Try reducing the number of "
+                "tools or simplifying tool schemas.",
+     {"native_schema": False, "strict_tools": False}),
 ]  # fmt: skip
 
 NOTHING_TAUGHT = [
@@ -199,7 +211,7 @@ def test_the_one_capability_that_is_refused_with_403() -> None:
 
 def test_what_is_of_one_request_only() -> None:
     passing = {row.name for row in repairs._ROWS if not row.lasting}
-    assert passing == {"reasoning_replay", "response_format"}
+    assert passing == {"reasoning_replay", "response_format", "schemas"}
 
 
 @pytest.mark.parametrize("dial", ["thinking", "reasoning_config"])

@@ -322,6 +322,23 @@ def test_a_schema_that_cannot_be_compiled_is_asked_for_otherwise(
     assert "textFormat" in runtime_calls(simulator)[0].body["outputConfig"]
 
 
+def test_strict_tools_that_cannot_be_compiled_are_offered_otherwise(
+    simulator: Simulator, proxy: Running
+) -> None:
+    refuse(
+        simulator,
+        "The model returned the following errors: Schemas contains too many optional parameters "
+        "(28), which would make grammar compilation inefficient. Reduce the number of optional "
+        "parameters in your tool schemas (limit: 24).",
+    )
+    answer = ask(proxy, tools=[tool(strict=True)])
+    assert answer.response.status_code == 200
+    assert {"schemas:repaired", "tools.strict:dropped"} <= set(answer.notes)
+    first, second = (body_of(one) for one in runtime_calls(simulator))
+    assert first["toolConfig"]["tools"][0]["toolSpec"]["strict"] is True
+    assert "strict" not in second["toolConfig"]["tools"][0]["toolSpec"]
+
+
 def test_one_who_thinks_takes_no_forced_tool_from_the_others(
     simulator: Simulator, proxy: Running
 ) -> None:
