@@ -210,7 +210,8 @@ _LASTING: Final = (
     ("mid_system", rf"{_NO} the system role in messages", _fact(mid_system=False)),
     ("leading_assistant", r"conversation must start with a user message",
      _fact(leading_assistant=False)),
-    ("prefill", rf"{_NO} assistant message prefill", _fact(prefill=False)),
+    ("prefill", rf"{_NO} assistant message prefill|conversation must end with a user message"
+                r"|expected last role user or tool", _fact(prefill=False)),
     ("results_alone",
      r"conversation blocks and tool (?:use|result) blocks cannot be provided in the same turn",
      _fact(results_alone=True)),

@@ -51,6 +51,8 @@ TAUGHT: list[tuple[str, str, dict[str, Any]]] = [
      {"leading_assistant": False}),
     ("prefill", MODEL_SAYS + "This model does not support assistant message prefill. The "
                 "conversation must end with a user message.", {"prefill": False}),
+    ("prefill", MODEL_SAYS + "Expected last role User or Tool (or Assistant with prefix True) for "
+                "serving but got assistant", {"prefill": False}),
     ("results_alone", "messages.2.content: Conversation blocks and tool result blocks cannot be "
                       "provided in the same turn.", {"results_alone": True}),
     ("results_alone", "messages.1.content: Conversation blocks and tool use blocks cannot be "
