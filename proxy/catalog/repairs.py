@@ -267,12 +267,13 @@ _LASTING: Final = (
 )  # fmt: skip
 
 # Of one request only: reasoning that was signed elsewhere, or lost on its way here; a schema that
-# constrained decoding cannot compile.
+# constrained decoding cannot compile; a cache point in a place that nobody told of.
 _PASSING: Final = (
     ("reasoning_replay", r"invalid `?signature`? in|invalid `?data`? in `?redacted_thinking"
                          r"|thinking\.signature: field required"
                          r"|thinking`? blocks in the latest assistant message cannot be modified"
                          r"|expected `?thinking`? or `?redacted_thinking", _fact(replays=False)),
+    ("cache_control", r"cache point cannot be inserted", _fact(cache_places=frozenset[str]())),
     ("response_format", r"output_config\.format\b", _fact(native_schema=False)),
     ("schemas",  # strict tools and the answer's are compiled into one grammar
      r"schema is too complex|compiled grammar is too large"

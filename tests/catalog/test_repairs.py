@@ -137,6 +137,8 @@ TAUGHT: list[tuple[str, str, dict[str, Any]]] = [
      {"replays": False}),
     ("reasoning_replay", MODEL_SAYS + "messages.1.content.0.thinking.signature: Field required",
      {"replays": False}),
+    ("cache_control", "Cache point cannot be inserted after reasoning block. Please remove the "
+                      "invalid cache point and try again.", {"cache_places": frozenset()}),
     ("response_format", MODEL_SAYS + "output_config.format.schema: Schema is too complex",
      {"native_schema": False}),
     ("schemas", MODEL_SAYS + "The compiled grammar is too large, which would cause performance "
@@ -213,7 +215,7 @@ def test_the_one_capability_that_is_refused_with_403() -> None:
 
 def test_what_is_of_one_request_only() -> None:
     passing = {row.name for row in repairs._ROWS if not row.lasting}
-    assert passing == {"reasoning_replay", "response_format", "schemas"}
+    assert passing == {"reasoning_replay", "cache_control", "response_format", "schemas"}
 
 
 @pytest.mark.parametrize("dial", ["thinking", "reasoning_config"])
