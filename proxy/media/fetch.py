@@ -11,10 +11,8 @@ inside by a redirect: what it says must not help anyone to map a network.
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal, NamedTuple, cast
@@ -24,6 +22,7 @@ import httpx
 from proxy import __version__
 from proxy.errors import ProxyError, invalid
 from proxy.media.addresses import PORTS, Target, UrlRefused, follow, is_listed, is_public, parse_url
+from proxy.media.resolver import Resolver
 from proxy.media.sniff import HEAD, IMAGES, sniff
 
 Outcome = Literal["ok", "blocked", "too_large", "timeout", "bad_type", "error"]
@@ -98,8 +97,8 @@ class Fetcher:
         self._hosts = tuple(hosts)
         self._bounds = bounds
         self._observe = observe
-        self._threads: ThreadPoolExecutor | None = None
-        self._resolve = resolve or self._look_up
+        self._resolver = Resolver()
+        self._resolve = resolve or self._resolver.look_up
         self._engine = engine or _verifying()
         self._ports = ports
         self._places = asyncio.Semaphore(bounds.together)
@@ -128,8 +127,7 @@ class Fetcher:
 
     def close(self) -> None:
         """Give up the look-ups' threads; does not wait."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        self._resolver.close()
 
     async def _counted(self, wanted: Wanted, deadline: float, account: "_Account") -> Fetched:
         """Fetch, and tell the outcome; a fetch that was called off has none."""
@@ -242,17 +240,6 @@ class Fetcher:
 
     def _too_large(self) -> "_Failed":
         return _Failed("too_large", f"it is over {self._bounds.size} bytes")
-
-    async def _look_up(self, host: str, port: int) -> Sequence[str]:
-        """By threads of our own: a name server that hangs holds up nobody else's look-ups. The dot
-        at the end keeps the machine's search domains out."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(8, thread_name_prefix="media-dns")
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads,
-            lambda: socket.getaddrinfo(f"{host}.", port, type=socket.SOCK_STREAM),
-        )
-        return [str(one[4][0]) for one in found]
 
 
 class _Account:

@@ -506,17 +506,3 @@ async def test_the_environments_proxies_are_not_asked(monkeypatch: pytest.Monkey
             await engine.handle_async_request(request)
         await engine.aclose()
         assert (len(asked), len(connected)) == (0, 1)
-
-
-async def test_names_are_looked_up_without_search_domains(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, int]] = []
-
-    def getaddrinfo(host: str, port: int, type: int) -> list[Any]:
-        asked.append((host, port))
-        return [(0, 0, 0, "", (PUBLIC, port)), (0, 0, 0, "", ("2606:4700::1111", port, 0, 0))]
-
-    monkeypatch.setattr("proxy.media.fetch.socket.getaddrinfo", getaddrinfo)
-    fetcher = Fetcher()
-    assert await fetcher._look_up("img.example", 443) == [PUBLIC, "2606:4700::1111"]
-    assert asked == [("img.example.", 443)]
-    fetcher.close()
