@@ -14,7 +14,6 @@ import contextlib
 import functools
 import http
 import re
-import resource
 import signal
 import socket
 from collections.abc import Callable, Coroutine
@@ -34,6 +33,8 @@ Refused = Callable[[ProxyError], None]
 
 HEAD_SECONDS: Final = 15.0
 HEAD_BYTES: Final = 64 * 1024
+PIPELINED: Final = 64
+"""Requests that may wait in line on a connection: 2 KB each, before anybody is asked for a key."""
 BODY_SECONDS: Final = 30.0
 BODY_RATE: Final = 64 * 1024
 """Slowest pace of a body, in bytes per second, beyond ``BODY_SECONDS``."""
@@ -141,7 +142,11 @@ class Connection(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            self._refuse(invalid("Invalid HTTP request received.", code=_MALFORMED))
+            crowded = len(self.pipeline) >= PIPELINED
+            what = (
+                "Too many requests wait in line." if crowded else "Invalid HTTP request received."
+            )
+            self._refuse(invalid(what, code=_MALFORMED))
             return
         # Most requests come in one read: only what is still unfinished has a deadline.
         if self._deadline is None:
@@ -184,6 +189,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         if self._declined:
             return
+        if len(self.pipeline) >= PIPELINED:
+            raise ConnectionRefusedError  # ends the parser; told by `data_received`
         super().on_message_begin()
         self._in_head = True
 
@@ -385,14 +392,6 @@ def configure(
         # The drain ends every answer by itself; this is only the net below it.
         timeout_graceful_shutdown=int(drain_timeout) + 8,
     )
-
-
-def raise_descriptor_limit() -> None:
-    """As many sockets as the operator's hard limit allows; the usual soft one is 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _url(host: str, port: int) -> str:

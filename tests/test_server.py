@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from proxy import server
+from proxy.cli.sockets import raise_descriptor_limit
 from tests.relay.answers import EVENTS, GOOD, Told, ask, event, question
 from tests.support.raw_upstream import (
     STREAM_HEAD,
@@ -300,6 +301,27 @@ def test_an_offer_of_http2_does_not_cost_the_body(
     assert len(upstream.calls()) == 1
 
 
+@pytest.mark.parametrize("count", [40, 20_000])
+def test_a_line_of_requests_has_an_end(upstream: RawUpstream, count: int) -> None:
+    """uvicorn queues whatever it can parse: 14 MB of pipelined ``GET /healthz``, which nobody needs
+    a key for, took 940 MB. Those within bounds are all answered, in their order."""
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        line = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n" * count
+        with contextlib.suppress(ConnectionError):  # closed with our bytes unread
+            client.sendall(
+                line + b"GET /nope HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+            )
+        told = b""
+        with contextlib.suppress(ConnectionError):
+            told = read_all(client)
+    if count == 40:
+        assert told.count(b'{"status":"ok"}') == 40
+        assert told.rindex(b"unknown_url") > told.rindex(b'{"status":"ok"}')
+    else:
+        assert told.count(b'{"status":"ok"}') <= server.PIPELINED
+        assert told.count(b"Too many requests wait in line.") <= 1
+
+
 def test_an_offer_without_a_body_is_passed_over(upstream: RawUpstream) -> None:
     offer = (
         b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
@@ -460,7 +482,7 @@ def test_the_descriptor_limit_is_raised() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
     try:
-        server.raise_descriptor_limit()
+        raise_descriptor_limit()
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -13,9 +13,9 @@ from proxy import logs
 from proxy.app import House, build
 from proxy.bedrock.regions import AwsConfig
 from proxy.cli.options import say, stop
-from proxy.cli.sockets import Inherited, address, listen
+from proxy.cli.sockets import Inherited, address, listen, raise_descriptor_limit
 from proxy.metrics.workers import Link
-from proxy.server import Server, SideDoor, configure, raise_descriptor_limit
+from proxy.server import Server, SideDoor, configure
 from proxy.settings import Loaded, SettingsError
 from proxy.tasks import tell
 from proxy.tracing import ExtraMissing

@@ -4,7 +4,9 @@ A socket is bound here rather than by uvicorn where it is shared (several worker
 error should say what to do. What is inherited is known to a worker by its descriptor's number.
 """
 
+import resource
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 
 from proxy.cli.options import stop
@@ -35,6 +37,14 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
         ) from None
     listener.set_inheritable(True)
     return listener
+
+
+def raise_descriptor_limit() -> None:
+    """As many sockets as the operator's hard limit allows; the usual soft one is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def address(listener: socket.socket) -> str:

@@ -35,7 +35,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from proxy.server import raise_descriptor_limit
+from proxy.cli.sockets import raise_descriptor_limit
 from tests.bench.bedrock import Mode
 from tests.bench.load import Outcome, Run, question
 

@@ -20,7 +20,7 @@ import httpx
 import orjson
 import pytest
 
-from proxy.server import raise_descriptor_limit
+from proxy.cli.sockets import raise_descriptor_limit
 from tests.relay.answers import EVENTS, GOOD, MODEL, ask, question
 from tests.relay.test_cancel import (
     after_the_head,
