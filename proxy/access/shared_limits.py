@@ -170,13 +170,13 @@ class SharedLimiter:
                     *told,
                 ],
             )  # fmt: skip
-            if answer[0] != "lost":
+            parsed = Answer.parse(answer)
+            if parsed.word != "lost":
                 break
             async with self._order:
                 await self._renew()
         else:
             raise TimeoutError("the server keeps losing its data")
-        parsed = Answer.parse(answer)
         if parsed.word == "grace":
             return parsed
         for scope, numbers in zip(scopes, parsed.numbers, strict=True):

@@ -115,10 +115,14 @@ class Answer:
 
     @classmethod
     def parse(cls, texts: list[str]) -> "Answer":
-        word, at, wait, now, day, *rest = texts
-        values = [float(text) for text in rest]
-        triples = tuple(zip(values[::3], values[1::3], values[2::3], strict=True))
-        return cls(word, int(at), float(wait), float(now), int(float(day)), triples)
+        """Raises ``ConnectionError`` for what our script cannot have said: another server did."""
+        try:
+            word, at, wait, now, day, *rest = texts
+            values = [float(text) for text in rest]
+            triples = tuple(zip(values[::3], values[1::3], values[2::3], strict=True))
+            return cls(word, int(at), float(wait), float(now), int(float(day)), triples)
+        except (TypeError, ValueError, OverflowError):
+            raise ConnectionError("what answers is not the server of these limits") from None
 
     def levels(self, scopes: tuple[Scope, ...]) -> Iterator[Level]:
         for scope, (requests, tokens, _) in zip(scopes, self.numbers, strict=True):

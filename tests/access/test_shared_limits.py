@@ -256,6 +256,28 @@ async def test_a_server_that_hangs_holds_nobody_up(
     lease.release()
 
 
+@pytest.mark.parametrize("answer", [b"+OK\r\n", b":1\r\n", b"*1\r\n$2\r\nok\r\n", b"$-1\r\n"])
+async def test_what_is_no_answer_of_ours_is_a_server_that_is_away(answer: bytes) -> None:
+    """Something else listens there and speaks the protocol: failing open goes on, and no 500."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as other:
+        url = f"redis://127.0.0.1:{other.sockets[0].getsockname()[1]}/0"
+        for fail_open in (True, False):
+            client, faults = connect(url, 0.5, text=True)
+            limiter = SharedLimiter(client, faults, Allowance(), fail_open=fail_open)
+            if fail_open:
+                (await limiter.admit(demand(Allowance(streams=2)))).release()
+            else:
+                error = await refused(limiter, demand(Allowance(streams=2)))
+                assert (error.status, error.code) == (503, "limits_unavailable")
+            await limiter.close()
+
+
 async def test_lost_data_is_told_again_before_more_is_given(
     server: ValkeyServer, replicas: Replicas
 ) -> None:
