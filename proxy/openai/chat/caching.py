@@ -140,8 +140,10 @@ def _lift(body: ConverseRequest) -> None:
 
 def _is_marked(body: ConverseRequest) -> bool:
     """Whether there is a point anywhere, be it inside a tool result."""
-    for place in _places(body):
-        for block in place.blocks:
+    lists = [body.get("toolConfig", {}).get("tools", ()), body.get("system", ())]
+    lists += [message["content"] for message in body.get("messages", ())]
+    for blocks in lists:
+        for block in blocks:
             if "cachePoint" in block:
                 return True
             if "toolResult" in block:

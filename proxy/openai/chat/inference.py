@@ -134,6 +134,8 @@ def _stop(
     asked: tuple[str, ...], traits: Traits, notes: Notes
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(sent, looked for in the answer). An empty sequence can never be met and is dropped."""
+    if not asked:
+        return (), ()
     wanted = tuple(dict.fromkeys(entry for entry in asked if entry))
     if "" in asked:
         notes.add("stop:dropped", "stop", "An empty stop sequence cannot be met.")

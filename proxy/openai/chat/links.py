@@ -36,6 +36,7 @@ def links(request: ChatRequest) -> Sequence[Link]:
     return [
         Link(place.url, ".".join((path, *place.keys)), place.image)
         for index, message in enumerate(request.messages)
+        if not isinstance(message.get("content"), str)  # as most of a history is
         for path, place in _places(message, f"messages[{index}].content")
     ]
 
@@ -78,7 +79,7 @@ def _put(holder: Mapping[str, Json], keys: Sequence[str], url: str, text: str) -
 
 def _places(message: Mapping[str, Json], at: str) -> Iterator[tuple[str, _Place]]:
     content = message.get("content")
-    if message["role"] not in _ROLES or isinstance(content, str) or content is None:
+    if message["role"] not in _ROLES or content is None:
         return
     parts = [(at, content)]
     if isinstance(content, list):
