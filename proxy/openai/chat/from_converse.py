@@ -26,11 +26,10 @@ from proxy.openai.chat.attachments import Attachment
 from proxy.openai.chat.chunks import COMPLETION, HOLE, Frame, Slot, usage_chunk
 from proxy.openai.chat.extras import extras
 from proxy.openai.chat.plan import Plan
+from proxy.openai.chat.shown_thoughts import TAG_CLOSED, TAG_OPEN
 from proxy.openai.chat.usage import service_tier, usage_object
 from proxy.openai.lines import dumps
 
-TAG_OPEN: Final = "<think>"
-TAG_CLOSED: Final = "</think>\n\n"
 _FENCE: Final = re.compile(r"```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n?```", re.DOTALL)
 
 

@@ -9,6 +9,7 @@ Bedrock API reference).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from proxy.catalog.model import Model, Traits
@@ -23,6 +24,7 @@ from proxy.openai.chat.notes import Notes
 from proxy.openai.chat.plan import Plan
 from proxy.openai.chat.reasoning import ReasoningTranslation, apply_reasoning
 from proxy.openai.chat.request_shape import ChatRequest
+from proxy.openai.chat.shown_thoughts import with_thoughts_apart
 from proxy.openai.chat.sidecar import note_unsupported, request_metadata, service_tier
 from proxy.openai.chat.structured import FormatTranslation, apply_format
 from proxy.openai.chat.tools import (
@@ -64,6 +66,8 @@ def translate(request: ChatRequest, model: Model, options: Options) -> Translati
             "model",
             "unsupported_model",
         )
+    if options.reasoning_as == "tags":
+        request = replace(request, messages=tuple(map(with_thoughts_apart, request.messages)))
     notes = Notes(options.strict if request.strict is None else request.strict)
     note_unsupported(request, options, notes)
     pieces = _translate_pieces(request, traits, options, notes)
