@@ -124,7 +124,7 @@ def _lookup(reference: str, root: Schema) -> Schema:
 def _merged(schema: Schema, root: Schema) -> Schema:
     merged = {k: v for k, v in schema.items() if k != "allOf"}
     for part in schema["allOf"]:
-        branch = _resolved(part, root)
+        branch = _resolved(part, root) if isinstance(part, dict) else {}  # true says nothing
         properties = {**merged.get("properties", {}), **branch.get("properties", {})}
         required = [*merged.get("required", []), *branch.get("required", [])]
         merged = {**merged, **branch, "properties": properties, "required": required}

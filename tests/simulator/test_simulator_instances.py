@@ -53,6 +53,7 @@ SCHEMAS: list[dict[str, Any]] = [
             {"properties": {"b": {"type": "boolean"}}, "required": ["b"]},
         ]
     },
+    {"allOf": [{"type": "integer", "minimum": 3}, True]},
     {
         "type": "object",
         "properties": {
