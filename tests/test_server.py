@@ -137,6 +137,25 @@ def test_what_outlives_the_drain_is_told_so(upstream: RawUpstream) -> None:
         assert time.monotonic() - began < 10
 
 
+def test_who_still_sends_when_time_is_up_is_told_so(
+    upstream: RawUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A body that is still on its way has no exchange that the drain could end: the net does."""
+    with serving(upstream.url, settings={"drain_timeout": 0.2}) as proxy, connect(proxy) as client:
+        proxy.server.config.timeout_graceful_shutdown = 1
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\n{"
+        )
+        wait_until(
+            lambda: proxy.samples()['bedrock_proxy_requests_in_flight{endpoint="chat"}'] == 1
+        )
+        proxy.stop()
+        told = read_all(client)
+    assert b" 503 " in told.partition(b"\r\n")[0]
+    assert b'"code":"shutting_down"' in told
+    assert "Exception in ASGI application" not in caplog.text
+
+
 def test_an_idle_server_leaves_at_once(upstream: RawUpstream) -> None:
     with serving(upstream.url) as proxy:
         with httpx.Client() as client:

@@ -15,6 +15,14 @@ from proxy.relay import Exchange
 RETRY_AFTER: Final = 1.0
 
 
+def closing() -> ProxyError:
+    """What is told to who comes too late, or is not far enough when time is up."""
+    return ProxyError(
+        503, "The proxy is shutting down.", code="shutting_down", retry="transient",
+        retry_after=RETRY_AFTER,
+    )  # fmt: skip
+
+
 class Place:
     """One of the gate's places, held within ``with``. Raises ``ProxyError`` 503 when there is
     none."""
@@ -97,10 +105,7 @@ class Gate:
         """Take a place; see ``Place``."""
         if self.draining:
             self._metrics.rejected.labels("draining").inc()
-            raise ProxyError(
-                503, "The proxy is shutting down.", code="shutting_down", retry="transient",
-                retry_after=RETRY_AFTER,
-            )  # fmt: skip
+            raise closing()
         if self._open >= self._max_streams:
             raise self._overload(f"{self._max_streams} answers are under way already.")
         self._open += 1

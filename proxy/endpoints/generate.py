@@ -25,7 +25,7 @@ from proxy.dialect import Collector, Dialect, Encoder, Request, Stamp
 from proxy.endpoints.body import headers_of, judge_head, read_body
 from proxy.endpoints.borders import Borders, Settling, within
 from proxy.endpoints.faults import error_headers, header_value, unforeseen
-from proxy.endpoints.gate import Gate
+from proxy.endpoints.gate import Gate, closing
 from proxy.endpoints.question import OFF_LOOP, Desk, Question, price_of
 from proxy.errors import ProxyError
 from proxy.frozen import frozen
@@ -103,6 +103,10 @@ class Generate:
             if error.code == "model_not_found":
                 self._suggest(error, asked)
             await self._fail(client, record, error.untraced())
+        except asyncio.CancelledError:  # the net below the drain: it was not asked by then
+            if not shop.gate.draining:
+                raise
+            await self._fail(client, record, closing())
         except Exception:  # noqa: BLE001  # the outer edge: the client is told, the log has it
             logger.exception("unforeseen", extra={"fields": {"request_id": request_id}})
             await self._fail(client, record, unforeseen())
