@@ -87,6 +87,7 @@ _NOVA = Family(
 _NOVA_2 = replace(
     _NOVA,
     name="nova-2",
+    system_tools=frozenset({"nova_grounding", "nova_code_interpreter"}),
     result_media=frozenset({"image", "document", "video"}),
     fields=frozenset({"inferenceConfig", "reasoningConfig", "additionalModelRequestFields"}),
     overflow="nova2",
@@ -242,6 +243,7 @@ FAMILIES: tuple[tuple[str, Family], ...] = (
     ("anthropic.claude-mythos-5", replace(_ALWAYS, schema=True)),
     ("anthropic.claude", _ALWAYS),
     ("amazon.nova-micro", replace(_NOVA, media=NOTHING, s3=False)),
+    ("amazon.nova-premier", replace(_NOVA, system_tools=frozenset({"nova_grounding"}))),
     ("amazon.nova-2", _NOVA_2),
     ("amazon.nova", _NOVA),
     (

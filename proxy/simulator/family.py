@@ -27,8 +27,10 @@ class Family:
     leading_assistant: bool = False
     alternation: bool = True
     prefill: bool = True
-    # Tools. `result_media`: kinds of block inside a toolResult; `calls`: ids it accepts back.
+    # Tools. `result_media`: kinds of block inside a toolResult; `calls`: ids it accepts back;
+    # `system_tools`: those that the service runs.
     tools: bool = True
+    system_tools: frozenset[str] = NOTHING
     stream_tools: bool = True
     choices: frozenset[str] = ALL_CHOICES
     strict: bool = False

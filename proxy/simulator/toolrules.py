@@ -27,7 +27,6 @@ _STRICT_UNKNOWN = (
     "multipleOf",
     "maxItems",
 )
-_SYSTEM_TOOLS = frozenset({"nova_grounding", "nova_code_interpreter"})
 
 
 def check_tools(call: Call) -> None:
@@ -72,9 +71,7 @@ def check_output_format(call: Call) -> None:
 def _check_system_tools(call: Call, config: dict[str, Any]) -> None:
     for tool in config["tools"]:
         named = (tool.get("systemTool") or {}).get("name")
-        if named is None:
-            continue
-        if call.family.name != "nova-2" or named not in _SYSTEM_TOOLS:
+        if named is not None and named not in call.family.system_tools:
             raise unsupported("toolConfig.tools.systemTool")
 
 

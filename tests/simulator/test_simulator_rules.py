@@ -21,6 +21,7 @@ SONNET_46 = "us.anthropic.claude-sonnet-4-6"
 OPUS_47 = "us.anthropic.claude-opus-4-7"
 OPUS_48 = "us.anthropic.claude-opus-4-8"
 NOVA = "us.amazon.nova-lite-v1:0"
+NOVA_PREMIER = "us.amazon.nova-premier-v1:0"
 NOVA_2 = "us.amazon.nova-2-lite-v1:0"
 TITAN = "amazon.titan-text-express-v1"
 LLAMA_33 = "us.meta.llama3-3-70b-instruct-v1:0"
@@ -234,6 +235,12 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ),
     ("system tool", SONNET_45, tools({"systemTool": {"name": "nova_grounding"}}), "systemTool"),
     (
+        "code without Nova 2",
+        NOVA_PREMIER,
+        tools({"systemTool": {"name": "nova_code_interpreter"}}),
+        "systemTool",
+    ),
+    (
         "look-around",
         KIMI_K3,
         tools(tool(schema={**OBJECT, "properties": {"a": {"pattern": "(?=x)"}}})),
@@ -399,6 +406,7 @@ ACCEPTED: list[tuple[str, str, dict[str, Any]]] = [
     ("four points", SONNET_45, {"system": [{"text": "Be"}, POINT], **history(user("a", POINT))}),
     ("empty extras", NOVA, {"system": [], "inferenceConfig": {}}),
     ("server tools", NOVA_2, tools({"systemTool": {"name": "nova_grounding"}})),
+    ("web search", NOVA_PREMIER, tools({"systemTool": {"name": "nova_grounding"}})),
 ]
 
 
