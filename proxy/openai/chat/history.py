@@ -63,6 +63,24 @@ def read_history(messages: Sequence[Mapping[str, Json]], traits: Traits, notes: 
     return history
 
 
+def row_of(messages: Sequence[Mapping[str, Json]], index: int) -> range:
+    """The messages of the turn whose calls stand in the one at ``index``: clients write it as
+    several (Codex: calls, text, then the results). Text between two with calls is the second's."""
+    first, end = index, index + 1
+    while first and _is_text_only(messages[first - 1]):
+        first -= 1
+    while end < len(messages) and _is_text_only(messages[end]):
+        end += 1
+    if end < len(messages) and messages[end]["role"] == "assistant":
+        end = index + 1
+    return range(first, end)
+
+
+def _is_text_only(message: Mapping[str, Json]) -> bool:
+    calling = message.get("tool_calls") or message.get("function_call") is not None
+    return message["role"] == "assistant" and not calling
+
+
 def _calls(message: Mapping[str, Json], index: int, notes: Notes) -> Iterator[Call]:
     for ordinal, source in enumerate(message.get("tool_calls") or ()):
         path = f"messages[{index}].tool_calls[{ordinal}]"

@@ -22,6 +22,7 @@ import orjson
 from proxy.catalog.model import Model, Traits
 from proxy.converse.types import Json
 from proxy.dialect import Keepsake
+from proxy.openai.chat.history import row_of
 from proxy.openai.chat.reasoning_replay import replay
 from proxy.openai.chat.request_shape import ChatRequest
 
@@ -80,8 +81,15 @@ def _bare_turns(
 ) -> Iterator[tuple[int, Sequence[Called]]]:
     for index, message in enumerate(messages):
         calls = message.get("tool_calls") if message["role"] == "assistant" else None
-        if calls and not replay(message, traits).blocks:
+        if calls and not any(replay(one, traits).blocks for one in _turn(messages, index)):
             yield index, [_called(call) for call in calls]
+
+
+def _turn(messages: Sequence[Mapping[str, Json]], index: int) -> Sequence[Mapping[str, Json]]:
+    """The messages that become one with that of these calls: all of its row, once answered."""
+    row = row_of(messages, index)
+    answered = row.stop < len(messages) and messages[row.stop]["role"] in ("tool", "function")
+    return messages[row.start : row.stop] if answered else (messages[index],)
 
 
 def _called(call: Mapping[str, Json]) -> Called:

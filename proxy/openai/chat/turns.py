@@ -22,7 +22,7 @@ import orjson
 from proxy.converse.types import Json, Message
 from proxy.frozen import frozen
 from proxy.openai.chat.caching import cache_mark
-from proxy.openai.chat.history import Call, History, read_history
+from proxy.openai.chat.history import Call, History, read_history, row_of
 from proxy.openai.chat.media_parts import Block, Intake
 from proxy.openai.chat.parts import (
     assistant_blocks,
@@ -338,23 +338,12 @@ class _Walk:
 
 
 def _rows(messages: Sequence[Mapping[str, Json]], history: History) -> dict[int, range]:
-    """The turns that a client wrote as several messages (Codex: calls, text, then the results), by
-    the message with the calls. Text between two messages with calls belongs to the second."""
-
-    def text_only(index: int) -> bool:
-        return messages[index]["role"] == "assistant" and index not in history.calls
-
+    """The answered turns that a client wrote as several messages, by the one with the calls."""
     rows = {}
     for index, calls in history.calls.items():
-        first, end = index, index + 1
-        while first and text_only(first - 1):
-            first -= 1
-        while end < len(messages) and text_only(end):
-            end += 1
-        if end in history.calls:
-            end = index + 1
-        if end - first > 1 and any(call.result is not None for call in calls):
-            rows[index] = range(first, end)
+        row = row_of(messages, index)
+        if len(row) > 1 and any(call.result is not None for call in calls):
+            rows[index] = row
     return rows
 
 

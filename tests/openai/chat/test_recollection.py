@@ -126,6 +126,25 @@ def test_a_client_that_keeps_reasoning_is_not_looked_up() -> None:
     assert lacking(history(call(), reasoning_content="Hm."), CLAUDE) == (KEPT.key,)
 
 
+@pytest.mark.parametrize("behind", [False, True], ids=["text first", "text behind"])
+def test_reasoning_beside_the_text_of_a_turn_is_that_of_its_calls(behind: bool) -> None:
+    """A turn may come as two messages, which become one (Codex)."""
+    entry = {"type": "reasoning.encrypted", "id": ID, "data": pack(BLOCKS, "claude")}
+    calls = {"role": "assistant", "content": None, "tool_calls": [call()]}
+    text = {"role": "assistant", "content": "So.", "reasoning_details": [entry]}
+    answer = {"role": "tool", "tool_call_id": ID, "content": "4"}
+    asked = {"role": "user", "content": "Hi"}
+    turn = [calls, text] if behind else [text, calls]
+    body = {"model": SONNET, "reasoning_effort": "low", "messages": [asked, *turn, answer]}
+    request = parse_request(orjson.dumps(body), {})
+    assert lacking(request, CLAUDE) == ()
+    assert replayed(request, {}) == BLOCKS
+    # The text of another turn is none of these calls', nor text behind calls without results.
+    for others in ([asked, text, asked, calls, answer], [asked, calls, text, asked]):
+        body["messages"] = others
+        assert lacking(parse_request(orjson.dumps(body), {}), CLAUDE) == (KEPT.key,)
+
+
 @pytest.mark.parametrize(
     ("id", "effort", "looked_up"),
     [
