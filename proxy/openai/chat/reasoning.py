@@ -110,9 +110,17 @@ class _Ask:
     def dropped(self, message: str) -> None:
         self.notes.add(f"{self.wish.path}:dropped", self.wish.path, message)
 
+    def overridden(self, path: str) -> None:
+        """Note which of an effort and a budget goes unheard; ``path`` is empty if one was said."""
+        if path:
+            why = "An effort and a budget were both sent; this model takes one of them."
+            self.notes.add(f"{path}:dropped", path, why)
+
     def effort(self) -> str | None:
         """The wished effort as this family has it; ``None`` if there is neither word nor budget."""
         word = self.wish.effort
+        said, tokens = self.wish.rivals
+        self.overridden(said if self.said is None else tokens)
         if self.said is None and self.wish.budget is not None:
             word = _effort_for(self.wish.budget)
             self.notes.add(
@@ -191,6 +199,8 @@ def _budget(ask: _Ask) -> ReasoningTranslation:
     if budget >= (max_tokens or budget + 1):
         ask.dropped("The token limit leaves no room for thinking.")
         return plain
+    if not _has_effort_beside(ask):
+        ask.overridden(ask.wish.rivals[0])
     fields: dict[str, Json] = {"thinking": {"type": "enabled", "budget_tokens": budget}}
     betas: list[str] = []
     if ask.traits.interleaved_beta and ask.request.tools:

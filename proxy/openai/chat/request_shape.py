@@ -62,7 +62,8 @@ class ReasoningAsk:
     ``effort``: none, minimal, low, medium, high, xhigh, max, or ``None`` for "not said".
     ``budget`` in tokens (``reasoning.max_tokens``, ``thinking.budget_tokens``). ``thinking`` is the
     caller's own Anthropic-style object, which wins over both. ``exclude``: reason, but show
-    nothing. ``path`` is the field it came from.
+    nothing. ``path`` is the field it came from. ``rivals``: the fields of the effort and of the
+    budget, where both were said (a mere switch says no effort); most families take only one.
     """
 
     effort: str | None = None
@@ -70,6 +71,7 @@ class ReasoningAsk:
     thinking: Mapping[str, Json] | None = None
     exclude: bool = False
     path: str = "reasoning_effort"
+    rivals: tuple[str, str] = ("", "")
 
 
 @frozen

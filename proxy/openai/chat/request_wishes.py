@@ -52,6 +52,7 @@ def read_reasoning(body: Mapping[str, Json]) -> ReasoningAsk:
         return ReasoningAsk()
     nested = _reasoning_object(body)
     effort, path = _effort(body, nested)
+    said = path if effort is not None and path.endswith("effort") else ""
     budget = read_integer(nested, "max_tokens", 1, at="reasoning")
     if budget is not None and effort is None:
         path = "reasoning.max_tokens"
@@ -68,7 +69,15 @@ def read_reasoning(body: Mapping[str, Json]) -> ReasoningAsk:
         budget, path = wider, path if effort else "thinking_budget"
     hidden = bool(read_boolean(nested, "exclude", "reasoning"))
     shown = read_boolean(body, "include_reasoning")
-    return ReasoningAsk(effort, budget, thinking, hidden or shown is False, path)
+    rivals = (said, _budget_field(nested, thinking)) if said and budget else ("", "")
+    return ReasoningAsk(effort, budget, thinking, hidden or shown is False, path, rivals)
+
+
+def _budget_field(nested: Mapping[str, Json], thinking: Mapping[str, Json] | None) -> str:
+    """Where the budget that counts was said."""
+    if thinking is not None and thinking.get("budget_tokens") is not None:
+        return "thinking.budget_tokens"
+    return "thinking_budget" if nested.get("max_tokens") is None else "reasoning.max_tokens"
 
 
 def _reasoning_object(body: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -240,6 +240,29 @@ def test_tokens_become_an_effort_where_budgets_are_refused() -> None:
     assert noted == ()
 
 
+@pytest.mark.parametrize(
+    ("traits", "effort", "noted"),
+    [
+        (SONNET_37, "high", ("reasoning_effort:dropped",)),
+        (SONNET_4, "none", ("reasoning_effort:dropped",)),
+        (SONNET_46, "high", ("reasoning_effort:dropped",)),  # by budget, where that is asked for
+        (OPUS_45, "high", ()),  # takes both
+        (OPUS_48, "high", ("thinking.budget_tokens:dropped",)),
+        (NOVA_2, "high", ("thinking.budget_tokens:dropped",)),
+        (GPT_OSS, "none", ("reasoning_effort:dropped", "thinking:emulated")),
+        (QWEN, "low", ("thinking.budget_tokens:dropped",)),
+        (R1, "low", ("thinking:dropped",)),
+    ],
+)
+def test_an_effort_and_a_budget_of_which_one_goes_unheard(
+    traits: Traits, effort: str, noted: tuple[str, ...]
+) -> None:
+    thinking = {"type": "enabled", "budget_tokens": 2_000}
+    rivals = ("reasoning_effort", "thinking.budget_tokens")
+    wish = {"thinking": thinking, "path": "thinking", "rivals": rivals}
+    assert applied(ask(effort, 2_000, wish=wish), traits)[1] == noted
+
+
 def test_effort_has_one_home() -> None:
     """Beside a native schema it stands with it; a second ``output_config`` would replace it."""
     wish = ResponseFormat("json_schema", schema={"type": "object", "properties": {}})

@@ -41,7 +41,24 @@ ADAPTIVE = {"type": "adaptive", "display": "summarized"}
         ({"thinking": ADAPTIVE}, ReasoningAsk(None, None, ADAPTIVE, path="thinking")),
         (
             {"thinking": ENABLED, "reasoning_effort": "low"},
-            ReasoningAsk("low", 2000, ENABLED, path="thinking"),
+            ReasoningAsk(
+                *("low", 2000, ENABLED, False, "thinking"),
+                ("reasoning_effort", "thinking.budget_tokens"),
+            ),
+        ),
+        (
+            {"reasoning": {"effort": "high", "max_tokens": 900}},
+            ReasoningAsk(
+                *("high", 900, None, False, "reasoning.effort"),
+                ("reasoning.effort", "reasoning.max_tokens"),
+            ),
+        ),
+        (
+            {"reasoning_effort": "none", "thinking_budget": 512},
+            ReasoningAsk(
+                *("none", 512, None, False, "reasoning_effort"),
+                ("reasoning_effort", "thinking_budget"),
+            ),
         ),
         ({"thinking": {"type": "disabled"}}, ReasoningAsk("none", path="thinking")),
         ({"thinking": True}, ReasoningAsk("medium", path="thinking")),
