@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, Literal
 
-from proxy.bedrock.upstream import Answer
+from proxy.bedrock.upstream import Answer, Opening
 from proxy.dialect import Collector, Encoder, Keepsake
 from proxy.errors import CLIENT_CLOSED, ProxyError
 from proxy.metrics import Record
@@ -26,8 +26,8 @@ from proxy.sse import PING
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Opener = Callable[[bool], Awaitable[Answer]]
-"""Opens the answer; ``True`` asks the question once more (``Translation.again``)."""
+Opener = Callable[[Opening], Awaitable[Answer]]
+"""Opens the answer, at first or anew."""
 
 FAREWELL: Final = 5.0
 """Seconds that a client which does not read is given to take an error or an aside."""
@@ -223,18 +223,17 @@ class Exchange:
         """Pump one answer to the client as a stream; the end mark is the caller's. ``alone``: he
         writes it as soon as this returns, and chunks that came with the answer's end wait for it.
 
-        Asks once more when the answer turns out to be unusable before its first byte; ``spoken``
-        is told that it cannot be asked for again.
+        Asks anew when the answer turns out to be unusable before its first byte; ``spoken`` is told
+        that it cannot be asked for again.
         """
-        again = False
+        opening = Opening()
         while True:
-            answer, encoder = await self._begin(opener, again, encoder_for)
+            answer, encoder = await self._begin(opener, opening, encoder_for)
             try:
                 await self._pump(answer, encoder, spoken, alone)
             except ProxyError as error:
                 pending = encoder.pending()
-                if error.retry == "once" and not again and not pending and not self._spoken:
-                    again = True
+                if not pending and not self._spoken and opening.anew(error, answer):
                     error.untraced()
                     await self._close(answer)
                     continue
@@ -246,10 +245,10 @@ class Exchange:
             return encoder
 
     async def collect(self, opener: Opener, collector_for: Callable[[], Collector]) -> Collector:
-        """Fold one answer, asking once more when it turns out to be unusable."""
-        again = False
+        """Fold one answer, asking anew when it turns out to be unusable."""
+        opening = Opening()
         while True:
-            answer = await self._open(opener, again)
+            answer = await self._open(opener, opening)
             collector = collector_for()
             try:
                 events = answer.first
@@ -260,8 +259,7 @@ class Exchange:
                 if collector.keepsake is not None:
                     await self._keep(collector.keepsake)
             except ProxyError as error:
-                if error.retry == "once" and not again:
-                    again = True
+                if opening.anew(error, answer):
                     error.untraced()
                     await self._close(answer)
                     continue
@@ -272,7 +270,7 @@ class Exchange:
             return collector
 
     async def _begin(
-        self, opener: Opener, again: bool, encoder_for: Callable[[], Encoder]
+        self, opener: Opener, opening: Opening, encoder_for: Callable[[], Encoder]
     ) -> tuple[Answer, Encoder]:
         """An answer, and its encoder: made as soon as the question is on its way, so that Bedrock
         need not wait for it, and anew if the question was reworded meanwhile."""
@@ -288,7 +286,7 @@ class Exchange:
 
         preparing = self._loop.call_soon(prepare)
         try:
-            answer = await self._open(opener, again)
+            answer = await self._open(opener, opening)
         finally:
             preparing.cancel()
         if answer.reworded:
@@ -303,8 +301,8 @@ class Exchange:
         """A chunk has gone to the client, if only an empty one: its role is spoken."""
         return self._record.first_write > 0 or self._beaten
 
-    async def _open(self, opener: Opener, again: bool) -> Answer:
-        answer = await opener(again)
+    async def _open(self, opener: Opener, opening: Opening) -> Answer:
+        answer = await opener(opening)
         self._answers.append(answer)
         self._speak_by = min(self._speak_by, monotonic() + SETTLE)
         if not answer.whole:

@@ -80,6 +80,26 @@ class Ration:
     left: int = MOST_CALLS
 
 
+@dataclass(slots=True)
+class Opening:
+    """How an answer is asked for, when one was of no use before: that is kept from try to try."""
+
+    again: bool = False
+    """In the other words that there are for it (``Translation.again``)."""
+    fault: ProxyError | None = None
+    """What ended the answer before its first word: a refusal, but inside the stream."""
+
+    def anew(self, error: ProxyError, answer: "Answer") -> bool:
+        """Whether to ask anew, since ``error`` ended ``answer`` and nobody has seen any of it."""
+        if error.retry == "once":
+            first = not self.again
+            self.again, self.fault = True, None
+        else:
+            first = self.fault is None and not answer.begun
+            self.fault = error
+        return first
+
+
 @frozen
 class _Aim:
     """A call on its way: to which stop, over which transport, with what hash of its body."""
@@ -114,6 +134,8 @@ class Answer:
         """The model's id as it was called in that region."""
         self.reworded = False
         """It answers other words than those the question was put in at first."""
+        self.begun = reply is None
+        """It has said more than that it begins."""
         self.waiting = False
         """Bedrock's turn: nothing is held up on our side."""
         self.last_read = monotonic()
@@ -142,6 +164,7 @@ class Answer:
                 raise too_large(_STREAM_LIMIT)
             events = stream.receive(data)
             if events:
+                self.begun = self.begun or len(events) > 1 or events[0][0] != "messageStart"
                 return events
 
     async def _read(self, reply: Reply) -> bytes:

@@ -1,4 +1,4 @@
-"""A request's body: judged by its head first, then read up to a limit.
+"""A request's head and body: the body is judged by its head, then read up to a limit.
 
 What can be refused without reading is refused without reading: an encoded body, a form, a declared
 length over the limit. Such an answer closes the connection, since the body is still on its way.
@@ -15,6 +15,7 @@ from proxy.relay import ClientGone, Receive
 _JSON: Final = re.compile(r"[^/]+/(?:x-)?(?:[^/]+\+)?json")
 """``application/json`` and its kin. What a web form can send is none of them, so that a page of
 another origin cannot post here without asking first."""
+_DEADLINES: Final = ("x-stainless-read-timeout", "x-stainless-timeout")
 
 
 def headers_of(scope: MutableMapping[str, Any]) -> dict[str, str]:
@@ -43,6 +44,15 @@ def judge_head(headers: Mapping[str, str], limit: int) -> None:
     length = headers.get("content-length", "")
     if length.isdigit() and int(length[:20]) > limit:
         raise _too_large(limit)
+
+
+def own_deadline(headers: Mapping[str, str]) -> float:
+    """Seconds after which the client itself gives up, where its SDK says so."""
+    for name in _DEADLINES:
+        value = headers.get(name, "")
+        if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value) and float(value) > 0:
+            return float(value)
+    return float("inf")
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

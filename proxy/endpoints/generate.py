@@ -7,7 +7,6 @@ unforeseen exception becomes an honest 500 (or an error inside the stream) inste
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
@@ -17,12 +16,12 @@ from typing import Any, Final, Protocol, TypeVar
 
 from proxy.access.tenant import ANYONE, Tenant
 from proxy.bedrock.client_keys import Caller, ClientKeys
-from proxy.bedrock.upstream import Answer, Call, Ration, Upstream
+from proxy.bedrock.upstream import Answer, Call, Opening, Ration, Upstream
 from proxy.catalog.families import foundation_of
 from proxy.catalog.model import Model
 from proxy.converse.masking import mask
 from proxy.dialect import Collector, Dialect, Encoder, Request, Stamp
-from proxy.endpoints.body import headers_of, judge_head, read_body
+from proxy.endpoints.body import headers_of, judge_head, own_deadline, read_body
 from proxy.endpoints.borders import Borders, Settling, within
 from proxy.endpoints.faults import error_headers, header_value, unforeseen
 from proxy.endpoints.gate import Gate, closing
@@ -41,7 +40,6 @@ _UPSTREAM_ID: Final = b"x-amzn-requestid"
 _ANYONE: Final = Tenant(ANYONE)
 _AT_ONCE: Final = 16
 """Calls that one request has under way at most."""
-_DEADLINE_HEADERS: Final = ("x-stainless-read-timeout", "x-stainless-timeout")
 
 Ended = TypeVar("Ended")
 
@@ -164,7 +162,7 @@ class Generate:
         limits = self._shop.limits
         if record.stream:
             return limits
-        own = _own_deadline(headers)
+        own = own_deadline(headers)
         return replace(limits, total=own) if own < limits.total else limits
 
     async def _read(
@@ -271,15 +269,20 @@ class Generate:
         """Opens one choice's answer, and tells of what had to be reworded for it."""
         upstream, ration = self._shop.upstream, Ration()
 
-        async def opener(again: bool) -> Answer:
+        async def opener(opening: Opening) -> Answer:
             before = question.calls
 
             async def reword(error: ProxyError, refused: Call) -> Call | None:
-                other = await question.reword(error, refused, choice, again)
+                other = await question.reword(error, refused, choice, opening.again)
                 _tell_notes(client, record, question)
                 return other
 
-            call = question.call_for(choice, again)
+            call, fault = question.call_for(choice, opening.again), opening.fault
+            if fault is not None:
+                other = await reword(fault, call)
+                if other is None:
+                    raise fault
+                call = other
             answer = await upstream.open(call, record, reword, ration)
             answer.reworded = question.calls is not before
             await question.opened()
@@ -343,8 +346,8 @@ async def _fan_out(
     leading = asyncio.Event()
     places = asyncio.Semaphore(_AT_ONCE)
 
-    async def first(again: bool) -> Answer:
-        answer = await openers[0](again)
+    async def first(opening: Opening) -> Answer:
+        answer = await openers[0](opening)
         leading.set()
         return answer
 
@@ -389,12 +392,3 @@ def new_request_id() -> str:
 def _shown(name: str, record: Record) -> str:
     """A model's name as the log may show it; the metrics' label shows no account anyway."""
     return name if name == record.model else mask(name)
-
-
-def _own_deadline(headers: Mapping[str, str]) -> float:
-    """Seconds after which the client itself gives up, where its SDK says so."""
-    for name in _DEADLINE_HEADERS:
-        value = headers.get(name, "")
-        if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value) and float(value) > 0:
-            return float(value)
-    return float("inf")

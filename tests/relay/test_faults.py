@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from proxy.simulator import frames
-from tests.relay.answers import EVENTS, GOOD, ask, event
+from tests.relay.answers import EVENTS, GOOD, ask, event, question
 from tests.support.raw_upstream import (
     STREAM_HEAD,
     Line,
@@ -255,6 +256,30 @@ def test_throttling_inside_a_200_is_retried_too(proxy: Running, upstream: RawUps
     failing = frames.exception("throttlingException", {"message": "Too many requests"})
     upstream.scripts = [sending(stream_answer(failing)), sending(GOOD)]
     assert ask(proxy).content == "Hello, sea"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_refusal_inside_a_200_is_repaired_too(
+    proxy: Running, upstream: RawUpstream, place: int, stream: bool
+) -> None:
+    """Behind the event that only says that the answer begins, as before it."""
+    message = {"message": "`temperature` is deprecated for this model."}
+    refusal = stream_answer(*EVENTS[:place], frames.exception("validationException", message))
+    upstream.scripts = [sending(refusal), sending(GOOD)]
+    answer = httpx.post(
+        f"{proxy.url}/v1/chat/completions",
+        json={**question(stream=stream), "temperature": 0.5},
+        timeout=20,
+    )
+    assert answer.status_code == 200
+    assert ", sea" in answer.text
+    assert "temperature:dropped" in answer.headers["x-bedrock-proxy-notes"]
+    assert [b"temperature" in call.body for call in upstream.calls()] == [True, False]
+    upstream.scripts = [sending(refusal)]
+    told = ask(proxy, stream=stream)  # without a temperature there is nothing to repair
+    assert (told.status, told.error["type"]) == (400, "invalid_request_error")
+    assert len(upstream.calls()) == 3
 
 
 def test_a_started_stream_is_never_replayed(proxy: Running, upstream: RawUpstream) -> None:
