@@ -52,7 +52,7 @@ class LocalLimiter:
 
     def __init__(
         self,
-        overall: Allowance = Allowance(),  # noqa: B008  # frozen
+        overall: Allowance = Allowance(),  # noqa: B008  # frozen: calls share it safely
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,

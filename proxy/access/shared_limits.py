@@ -61,7 +61,7 @@ class SharedLimiter:
         self,
         client: Client,
         faults: tuple[type[Exception], ...],
-        overall: Allowance = Allowance(),  # noqa: B008  # frozen
+        overall: Allowance = Allowance(),  # noqa: B008  # frozen: calls share it safely
         *,
         fail_open: bool,
         prefix: str = "bedrock-proxy",
