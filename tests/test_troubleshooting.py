@@ -69,7 +69,7 @@ SEEN: dict[str, Callable[[Running], str]] = {
     "No API key was sent: …": post("/v1/chat/completions", key=None),
     "The API key is not valid for this proxy.": post("/v1/chat/completions", key="k-2"),
     "No AWS credentials were found …": said("serve", "--port", "0"),
-    "… can be reached by others, and no API key is set.": said("serve", "--host", "0.0.0.0"),
+    "… can be reached from other machines, and no API key is set.": said("serve", "--host", "0.0.0.0"),
     "The provided model identifier is invalid.": chat("us.amazon.nova-prow-v1:0"),
     "…is an embedding model: POST /v1/embeddings.": chat(TITAN),
     "… is no embedding model that is known here.": embed(SONNET),

@@ -95,7 +95,7 @@ DEFINITIONS: Final = (
     _counter(
         "requests", "endpoint model stream status code",
         "Finished client requests. code is ok or the error's code; a stream that failed after its "
-        "head has status 200, a client that left 499.",
+        "response head has status 200, a disconnected client 499.",
     ),
     _histogram(
         "request_duration_seconds", "endpoint model stream", DURATION_EDGES,
@@ -122,9 +122,12 @@ DEFINITIONS: Final = (
         "Time this proxy added: request (body read to sent), first_event (Bedrock's bytes read to "
         "first chunk written), response (whole answer read to written).",
     ),
-    _gauge("streams_in_flight", "model", "Streams under way."),
-    _gauge("requests_in_flight", "endpoint", "Requests under way, streams included."),
-    _gauge("stream_limit", "", "Ceiling of answers under way (max_streams, of all workers)."),
+    _gauge("streams_in_flight", "model", "Streams in progress."),
+    _gauge("requests_in_flight", "endpoint", "Requests in progress, streams included."),
+    _gauge(
+        "stream_limit", "",
+        "Largest number of answers in progress (max_streams, summed over all workers).",
+    ),
     _counter("requests_rejected", "reason", "Requests refused before any upstream call."),
     _counter(
         "tokens", "model type",
@@ -134,43 +137,51 @@ DEFINITIONS: Final = (
     _counter(
         "upstream_requests", "operation model region outcome", "Calls to Bedrock, retries included."
     ),
-    _counter("upstream_retries", "operation reason", "Calls made again, by why."),
+    _counter("upstream_retries", "operation reason", "Retried calls, by reason."),
     _counter("upstream_throttles", "model region", "Calls that Bedrock throttled."),
     _counter(
         "upstream_failovers", "region to reason",
-        "Calls made again at the next target: the region left, the one gone to, and why.",
+        "Calls moved to the next target: the region left, the region gone to, and the reason.",
     ),
     _counter(
         "repairs", "repair how",
-        "Requests changed by what Bedrock refused: how is learned (asked again) or known.",
+        "Requests changed because Bedrock refuses a capability: how is learned (resent after a "
+        "refusal) or known (changed in advance).",
     ),
-    _counter("client_disconnects", "model phase", "Clients that left before their answer ended."),
-    _counter("stream_errors", "model code", "Errors told inside a stream that had begun."),
+    _counter(
+        "client_disconnects", "model phase", "Clients that disconnected before their answer ended."
+    ),
+    _counter("stream_errors", "model code", "Errors sent inside a stream that had already begun."),
     _counter("translation_notes", "note", "Parameters dropped, clamped, renamed or emulated."),
     _counter("image_fetches", "outcome", "Remote images and files fetched for a request."),
     _counter("discovery_refreshes", "region outcome", "Refreshes of the model list."),
     _gauge(
         "discovery_last_success_timestamp_seconds", "region",
-        "Unix time at which the model list was last good; 0 before it was.", "min",
+        "Unix time of the last successful refresh of the model list; 0 before the first one.",
+        "min",
     ),
     _gauge(
         "discovery_interval_seconds", "",
-        "Configured time between refreshes of the model list; 0 is at every listing.", "max",
+        "Configured time between refreshes of the model list; 0 means one for every listing.",
+        "max",
     ),
     _histogram("discovery_duration_seconds", "region", DURATION_EDGES, "How long a refresh took."),
     _gauge("discovered_models", "region kind", "Models and profiles in the list.", "max"),
     _gauge(
         "credentials_expiry_timestamp_seconds", "source",
-        "Unix time at which the AWS credentials end; +Inf if never, 0 while there are none.", "min",
+        "Unix time at which the AWS credentials expire; +Inf if never, 0 while there are none.",
+        "min",
     ),
     _counter("credentials_refreshes", "source outcome", "Refreshes of the AWS credentials."),
-    _counter("key_reloads", "outcome", "Readings of the API key source."),
-    _counter("log_lines_dropped", "", "Log lines lost because stderr was not read."),
+    _counter("key_reloads", "outcome", "Reloads of the API key source."),
+    _counter("log_lines_dropped", "", "Log lines dropped because stderr was not read."),
     _histogram(
         "event_loop_lag_seconds", "", LAG_EDGES, "Lateness of a timer that is due every 100 ms."
     ),
     _gauge("workers", "", "Processes that serve."),
-    Definition("build", "info", "What is running; mode simulator is no real Bedrock.", merge="max"),
+    Definition(
+        "build", "info", "What is running; in mode simulator there is no real Bedrock.", merge="max"
+    ),
     _counter(
         "key_requests", "key status", "Finished client requests by key name.", optional=True
     ),
