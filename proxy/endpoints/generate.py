@@ -15,8 +15,9 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
 from proxy.access.tenant import ANYONE, Tenant
+from proxy.bedrock.answer import Answer
 from proxy.bedrock.client_keys import Caller, ClientKeys
-from proxy.bedrock.upstream import Answer, Call, Opening, Ration, Upstream
+from proxy.bedrock.upstream import Call, Opening, Ration, Upstream
 from proxy.catalog.families import foundation_of
 from proxy.catalog.model import Model
 from proxy.converse.masking import mask

@@ -219,7 +219,7 @@ def test_an_endless_answer_is_ended(
     delta: dict[str, object],
 ) -> None:
     """What is folded or remembered is held in memory: it has a bound, and a client that is told."""
-    monkeypatch.setattr("proxy.bedrock.upstream._STREAM_LIMIT", 1_000_000)
+    monkeypatch.setattr("proxy.bedrock.answer._STREAM_LIMIT", 1_000_000)
     frame = chunked(event("contentBlockDelta", contentBlockIndex=0, delta=delta))
 
     async def flooding(line: Line) -> None:

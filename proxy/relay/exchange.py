@@ -1,10 +1,9 @@
 """The pump: upstream events to client bytes, and everything that must happen when nothing does.
 
-One exchange has three parts. ``Client`` is the client's end: what was sent to it, whether it is
-still there. ``Watch`` is one timer for silence: the head after the grace period, keep-alive
-comments, empty chunks, the stall of the upstream. ``Exchange`` runs the call inside one deadline
-that the timer, the client's leaving and a drain can all pull forward; so there is one way out, and
-whatever happens the upstream is closed on it.
+An ``Exchange`` runs the call inside one deadline that a timer, the client's leaving and a drain can
+all pull forward; so there is one way out, and whatever happens the upstream is closed on it. The
+timer watches for silence: the head after the grace period, keep-alive comments, empty chunks, the
+stall of the upstream.
 
 The contract (pi-ai's, and ours): once the head is out a failure is told inside the stream, never
 by a bare close, and a stream ends with exactly one of its end mark or an error. All time is one
@@ -13,35 +12,26 @@ cancellations on 3.11, and costs where it should cost nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from proxy.bedrock.upstream import Answer, Opening
+from proxy.bedrock.answer import Answer
+from proxy.bedrock.upstream import Opening
 from proxy.dialect import Collector, Encoder, Keepsake
 from proxy.errors import CLIENT_CLOSED, ProxyError
 from proxy.metrics import Record
+from proxy.relay.client import Client, ClientGone
 from proxy.sse import PING
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Opener = Callable[[Opening], Awaitable[Answer]]
 """Opens the answer, at first or anew."""
-
-FAREWELL: Final = 5.0
-"""Seconds that a client which does not read is given to take an error or an aside."""
 
 SETTLE: Final = 0.25
 """Seconds that an answer which has begun, but says nothing yet, may still become a true status."""
 
 Cause = Literal["total", "stall", "gone", "drain"]
-
-STREAM_HEADERS: Final = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,87 +43,6 @@ class Limits:
     total: float
     keepalive: float
     heartbeat: float
-
-
-class ClientGone(Exception):
-    """Nobody is left to answer."""
-
-
-class Client:
-    """The client's end of one exchange. ``headers`` go out with whatever is sent first.
-
-    One lock keeps whole frames whole: the pump, further choices and the timer all write.
-    """
-
-    def __init__(self, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
-        self._receive = receive
-        self._send = send
-        self._loop = asyncio.get_running_loop()
-        self._turn = asyncio.Lock()
-        self._aside: asyncio.Task[None] | None = None
-        self.held = b""
-        """What goes in front of the next write: the timer's words, or chunks that wait for it."""
-        self.headers = headers
-        self.streaming = False
-        """The head of a stream is out: the status is spoken."""
-        self.last_sent = monotonic()
-        self.last_chunk = self.last_sent
-
-    async def until_gone(self) -> None:
-        """Return when the client has left."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    async def write(self, data: bytes, *, more: bool = True) -> None:
-        """Whole chunks of the stream, behind what the timer has said; the head goes before the
-        first of them."""
-        await self._turn.acquire()
-        try:
-            await self._put(data, more)
-        finally:
-            self._turn.release()
-
-    def hold(self, data: bytes) -> None:
-        """Let chunks go out with the next write. For whoever knows that it comes at once."""
-        self.held += data
-        self.last_sent = self.last_chunk = monotonic()
-
-    async def _put(self, data: bytes, more: bool) -> None:
-        if not self.streaming:
-            self.streaming = True
-            head = [*STREAM_HEADERS, *self.headers.items()]
-            await self._send({"type": "http.response.start", "status": 200, "headers": head})
-            self.headers.clear()  # a stream that waits holds no more than it needs
-        if self.held:  # perhaps the role: chunks made since do not hold it
-            data, self.held = self.held + data, b""
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
-        self.last_sent = monotonic()
-        if data != PING:  # client watchdogs count parsed chunks, not comments
-            self.last_chunk = self.last_sent
-
-    async def respond(self, status: int, body: bytes, extra: Sequence[tuple[bytes, bytes]]) -> None:
-        """A whole answer, in place of a stream."""
-        length = str(len(body)).encode()
-        head = [(b"content-type", b"application/json"), (b"content-length", length), *extra]
-        head += self.headers.items()
-        await self._send({"type": "http.response.start", "status": status, "headers": head})
-        await self._send({"type": "http.response.body", "body": body})
-
-    def say_aside(self, data: bytes) -> None:
-        """Send ``data`` from a timer, unless a write is under way (then silence is not ours)."""
-        if not self._turn.locked() and (self._aside is None or self._aside.done()):
-            self.held += data
-            self._aside = self._loop.create_task(self._say())
-
-    async def _say(self) -> None:
-        async with self._turn:
-            if self.held:  # else a write that came first has taken them along
-                await self._put(b"", True)
-
-    async def settle(self) -> None:
-        """Let the timer's last words go out: only then is it known whether the status is."""
-        if self._aside is not None:
-            await asyncio.wait({self._aside}, timeout=FAREWELL)
 
 
 class Exchange:
@@ -205,7 +114,7 @@ class Exchange:
                 503, "The proxy is shutting down.", code="shutting_down", reason="drain"
             )
         seconds = self._limits.stall if self._cause == "stall" else self._limits.total
-        what = "Bedrock fell silent for" if self._cause == "stall" else "The answer took over"
+        what = "Bedrock sent nothing for" if self._cause == "stall" else "The answer took over"
         return ProxyError(
             504, f"{what} {seconds:g} seconds.", code="upstream_timeout", reason=self._cause
         )
