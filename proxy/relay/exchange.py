@@ -31,6 +31,10 @@ Opener = Callable[[Opening], Awaitable[Answer]]
 SETTLE: Final = 0.25
 """Seconds that an answer which has begun, but says nothing yet, may still become a true status."""
 
+COUNTS: Final = 0.5
+"""Seconds that the token counts, which Bedrock tells last, are waited for once the answer's last
+word is out and the client has hung up on it: it is a good answer, and it is paid for."""
+
 Cause = Literal["total", "stall", "gone", "drain"]
 
 
@@ -70,6 +74,8 @@ class Exchange:
         self._answers: list[Answer] = []
         self._heartbeat: Callable[[], bytes] | None = None
         self._beaten = False
+        self._finished = False
+        """The last word of the only answer is out."""
         self._speak_by = record.began + limits.grace
 
     def abort(self, cause: Cause) -> None:
@@ -104,6 +110,8 @@ class Exchange:
 
     async def _watch_client(self) -> None:
         await self._client.until_gone()
+        if self._finished:
+            await asyncio.sleep(COUNTS)
         self.abort("gone")
 
     def _ended(self) -> Exception:
@@ -242,6 +250,7 @@ class Exchange:
                 if not record.first_write:
                     spoken()
                 record.wrote(client.last_sent, answer.last_read, encoder.content)
+            self._finished = alone and encoder.finish is not None
             del data, events  # a waiting stream holds no more than it needs
             events = [] if last else await answer.more()
         data = encoder.finish_stream()

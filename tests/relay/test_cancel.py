@@ -146,6 +146,50 @@ def test_tokens_known_so_far_are_counted(proxy: Running, upstream: RawUpstream) 
     wait_until(lambda: sum_of(proxy, "bedrock_proxy_tokens_total") == 7)
 
 
+async def late(line: Line) -> None:
+    """The counts come well after the words that end the answer."""
+    await line.send(STREAM_HEAD + b"".join(map(chunked, EVENTS[:5])))
+    await asyncio.sleep(0.1)
+    await line.send(chunked(EVENTS[5]) + b"0\r\n\r\n")
+
+
+async def never(line: Line) -> None:
+    await line.send(STREAM_HEAD + b"".join(map(chunked, EVENTS[:5])))
+    await line.until_closed()
+
+
+def read_until_finished(client: socket.socket) -> None:
+    said = b""
+    while b'"finish_reason":"stop"' not in said:
+        part = client.recv(65536)
+        assert part
+        said += part
+
+
+def test_who_leaves_with_the_whole_answer_is_counted(proxy: Running, upstream: RawUpstream) -> None:
+    """Many clients hang up at ``finish_reason``; Bedrock tells the counts behind it."""
+    upstream.scripts = [late]
+    with send_question(proxy) as client:
+        read_until_finished(client)
+    wait_until(lambda: sum_of(proxy, "bedrock_proxy_tokens_total") == 7)
+    wait_until(lambda: sum_of(proxy, "bedrock_proxy_requests_in_flight") == 0)
+    assert gone_requests(proxy) == 0
+    assert sum_of(proxy, "bedrock_proxy_client_disconnects_total") == 0
+    [call] = upstream.calls()
+    assert call.ended is None
+    upstream.scripts = [sending(GOOD)]
+    assert ask(proxy).content == "Hello, sea"
+    assert upstream.calls()[-1].connection == call.connection
+
+
+def test_counts_that_never_come_are_not_waited_for(proxy: Running, upstream: RawUpstream) -> None:
+    upstream.scripts = [never]
+    with send_question(proxy) as client:
+        read_until_finished(client)
+    wait_until(lambda: gone_requests(proxy) == 1.0, within=5.0)
+    assert upstream.calls()[0].ended is not None
+
+
 def test_many_that_leave_leave_nothing_behind(proxy: Running, upstream: RawUpstream) -> None:
     phases = [before_the_head, after_the_head, in_the_stream, in_a_lively_stream]
     for number in range(400):
