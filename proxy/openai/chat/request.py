@@ -90,7 +90,7 @@ def parse_request(
     tools = tools_of(fields)
     legacy = fields.get("tools") is None and fields.get("functions") is not None
     choice = read_choice_of_tool(fields)
-    check_choice(choice, bool(tools), legacy)
+    check_choice(choice, fields, bool(tools))
     cache_ttl, auto_cache = read_cache_wish(fields)
     _refuse_unanswerable(fields)
     return ChatRequest(

@@ -177,10 +177,10 @@ def _tool_name(entry: Mapping[str, Json], path: str) -> str:
     return require_text(entry, "name", path) if entry.get("name") is not None else kind
 
 
-def check_choice(choice: ToolChoice | None, offered: bool, legacy: bool) -> None:
+def check_choice(choice: ToolChoice | None, body: Mapping[str, Json], offered: bool) -> None:
     """A call cannot be demanded where nothing may be called."""
     if choice is not None and choice.mode not in ("auto", "none") and not offered:
-        raise _no_tools("function_call" if legacy else "tool_choice")
+        raise _no_tools("function_call" if body.get("tool_choice") is None else "tool_choice")
 
 
 def _no_tools(path: str) -> ProxyError:

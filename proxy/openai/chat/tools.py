@@ -118,7 +118,8 @@ def translate_tools(
     )
     if offers:
         if not traits.tools:
-            raise unsupported("This model takes no tools.", "tools")
+            legacy = request.legacy_functions
+            raise unsupported("This model takes no tools.", "functions" if legacy else "tools")
         return _offer(blank, entries, grounding, choice, history, traits, notes)
     if _demands(choice):
         raise unsupported("None of the tools can be used with this model.", "tools")
