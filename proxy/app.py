@@ -96,7 +96,7 @@ class House:
             try:
                 aliases = self.again().settings.aliases
             except SettingsError as fault:
-                logger.warning("SIGHUP: the aliases stay as they are: %s", fault)
+                logger.warning("SIGHUP: the aliases were not reloaded: %s", fault)
             else:
                 self.account.discovery.rename(dict(aliases))
 
@@ -210,11 +210,11 @@ def remembering(settings: Settings) -> Memory:
         return NoMemory()
     if settings.workers > 1 and settings.valkey_url is None:
         raise SettingsError(
-            f"{settings.workers} workers cannot remember together: a client's next request may"
-            " reach another worker, which does not know its reasoning.\n\n"
+            f"{settings.workers} workers cannot share a memory without Valkey: a client's next"
+            " request may reach another worker, which does not know its reasoning.\n\n"
             "  export BEDROCK_PROXY_VALKEY_URL=redis://localhost:6379/0\n"
             "  export BEDROCK_PROXY_VALKEY_KEY=$(openssl rand -hex 32)\n\n"
-            "or say --no-memory if your clients send reasoning_details back, or never think."
+            "or use --no-memory if your clients send reasoning_details back or use no reasoning."
         )
     try:
         return open_memory(

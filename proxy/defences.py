@@ -159,7 +159,7 @@ def limits_told(settings: Settings) -> str:
     away = "each process counts for itself"
     if settings.limits_fail == "closed":
         away = "requests are refused"
-    return f"limits are shared in Valkey/Redis; while it cannot be reached, {away}"
+    return f"limits are shared in Valkey/Redis; while it is unreachable, {away}"
 
 
 def is_loopback(host: str) -> bool:

@@ -105,7 +105,7 @@ def configure(level: str, style: Literal["auto", "json", "text"] | str) -> Stder
     formatter = _TextLine() if text else _JsonLine()
 
     def told(lost: int) -> str:
-        words = "log lines were lost: stderr was not read"
+        words = "log lines were dropped because stderr was not read"
         return formatter.line(time.time(), "WARNING", words, {"lost": lost}) + "\n"
 
     stderr = Stderr(sys.stderr, told)

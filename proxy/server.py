@@ -143,9 +143,7 @@ class Connection(HttpToolsProtocol):
             self._parse(data)
         except httptools.HttpParserError:
             crowded = len(self.pipeline) >= PIPELINED
-            what = (
-                "Too many requests wait in line." if crowded else "Invalid HTTP request received."
-            )
+            what = "Too many pipelined requests." if crowded else "Invalid HTTP request received."
             self._refuse(invalid(what, code=_MALFORMED))
             return
         # Most requests come in one read: only what is still unfinished has a deadline.
@@ -213,7 +211,7 @@ class Connection(HttpToolsProtocol):
         hosts = [value for name, value in self.headers if name == b"host"]
         one_host = len(hosts) == 1 and _HOST.fullmatch(hosts[0])
         if not one_host and (hosts or version == "1.1"):
-            error = invalid("A request needs one valid Host header.", code=_MALFORMED)
+            error = invalid("A request needs exactly one valid Host header.", code=_MALFORMED)
             self._refused(error)
             self.app = functools.partial(_answer, error)  # for good: it closes the connection
         if old:

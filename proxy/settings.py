@@ -76,48 +76,48 @@ class Settings:
     api_key: str | None = _setting(None, "key that clients must send", secret=True, read=read_key)
     api_key_secret: str | None = _setting(
         None,
-        "where that key lies in AWS: a secret's ARN, `secretsmanager:NAME` or `ssm:NAME`",
+        "where in AWS to read that key from: a secret's ARN, `secretsmanager:NAME` or `ssm:NAME`",
     )
     keys: str | None = _setting(
         None,
-        "keys of many clients: a file, a secret's ARN, `secretsmanager:NAME` or `ssm:NAME`",
+        "a key per client: a file, a secret's ARN, `secretsmanager:NAME` or `ssm:NAME`",
     )
-    no_auth: bool = _setting(False, "serve without a key on an address that others can reach")
+    no_auth: bool = _setting(False, "serve without a key on a non-loopback address")
     like: str | None = _setting(
         None,
         "read that gateway's variables and defaults: `bedrock-access-gateway`",
         choices=tuple(LIKENESSES),
     )
     route_prefix: str | None = _setting(
-        None, "one more prefix under which all routes answer", read=read_prefix
+        None, "an additional prefix for all routes", read=read_prefix
     )
     metrics_public: bool = _setting(False, "`/metrics` needs no key")
     metrics_port: int | None = _setting(
         None,
-        "`/metrics` on a port of its own, without a key, and not on the public one",
+        "serve `/metrics` on this port, without a key, instead of on `port`",
         low=0,
         read=read_port,
     )
     metrics_host: str = _setting("127.0.0.1", "address of the metrics port")
-    metrics_key_label: bool = _setting(False, "count requests and tokens by key name, too")
+    metrics_key_label: bool = _setting(False, "also count requests and tokens by key name")
     tracing: bool = _setting(False, "send OpenTelemetry spans (needs the extra `otel`)")
     log_level: str = _setting(
-        "info", "least severe log line", choices=("debug", "info", "warning", "error")
+        "info", "lowest level that is logged", choices=("debug", "info", "warning", "error")
     )
     log_format: str = _setting(
         "auto", "`auto` is text on a terminal, else JSON", choices=("auto", "json", "text")
     )
     engine: str = _setting(
-        "fast", "what opens connections to AWS; `httpx` is the other one", choices=("fast", "httpx")
+        "fast", "HTTP client for AWS: `fast` or `httpx`", choices=("fast", "httpx")
     )
     region: str | None = _setting(
         None,
         "AWS region; else `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, `us-east-1`",
         read=read_region,
     )
-    profile: str | None = _setting(None, "AWS profile; wins over the keys of the environment")
+    profile: str | None = _setting(None, "AWS profile; overrides keys in the environment")
     role_arn: str | None = _setting(
-        None, "role to assume with the credentials that are found", read=read_role
+        None, "role to assume with the credentials found", read=read_role
     )
     role_external_id: str | None = _setting(None, "external id for that role")
     role_session_name: str = _setting("bedrock-openai-proxy", "session name for that role")
@@ -128,7 +128,7 @@ class Settings:
         None, "URL of bedrock (the listings) in `region`; else the same", read=read_endpoint
     )
     client_keys: bool = _setting(
-        False, "each client's key is its own Bedrock API key, and is passed on"
+        False, "each client sends its own Bedrock API key, which is passed on to AWS"
     )
     targets: tuple[TargetRow, ...] = _setting(
         (),
@@ -140,88 +140,87 @@ class Settings:
         None, "serves embeddings without a model, and `text-embedding-*` names"
     )
     aliases: tuple[tuple[str, str], ...] = _setting(
-        (),
-        "names of your own for models: `name=id,…`, or `[aliases]`",
-        read=read_aliases,
+        (), "your own names for models: `name=id,…`, or `[aliases]`", read=read_aliases
     )
     geographies: tuple[str, ...] = _setting(
-        (), "residency: only profiles of these prefixes, the best first; `none`: none"
+        (),
+        "residency: only profiles with these prefixes, best first; or `none`",
     )
     usage_cost: bool = _setting(False, "show `usage.cost` for models with a `cost`")
     strict: bool = _setting(False, "dropped or repaired parameters become 400s")
     forward_user: bool = _setting(False, "send `user` to AWS as request metadata")
     stream_usage: str = _setting(
-        "asked", "`always` puts usage on the finish chunk unasked", choices=("asked", "always")
+        "asked", "`always` sends usage even if not requested", choices=("asked", "always")
     )
     reasoning_as: str = _setting(
         "reasoning_content",
         "how reasoning is shown; `tags` puts it into the text as `<think>`",
         choices=("reasoning_content", "reasoning", "thinking_blocks", "tags"),
     )
-    auto_cache: bool = _setting(False, "place cache points where the client placed none")
+    auto_cache: bool = _setting(False, "place cache points if the client placed none")
     max_choices: int = _setting(8, "largest `n`; each choice is a call of its own", low=1)
     max_body_mb: float = _setting(25.0, "largest request body, in MB (10^6 bytes)", low=0.001)
     memory: bool = _setting(True, "remember tool turns' reasoning for clients that drop it")
-    memory_mb: float = _setting(64.0, "largest memory of one process, in MB (10^6 bytes)", low=0.1)
-    memory_ttl: float = _setting(86400.0, "how long an unused turn is remembered", low=1)
+    memory_mb: float = _setting(64.0, "size limit per process, in MB (10^6 bytes)", low=0.1)
+    memory_ttl: float = _setting(86400.0, "how long a turn is remembered after its last use", low=1)
     valkey_url: str | None = _setting(
         None,
-        "Valkey or Redis for memory and limits of all replicas: `redis://host:6379`",
+        "Valkey or Redis shared by all replicas for memory and limits: `redis://host:6379`",
         secret=True,
     )
     valkey_key: str | None = _setting(
         None, "secret that encrypts what is remembered there", secret=True
     )
-    repair_ttl: float = _setting(86400.0, "how long a learned repair of a model is kept", low=1)
+    repair_ttl: float = _setting(86400.0, "how long what was learned about a model is kept", low=1)
     explain: bool = _setting(False, "serve `POST /v1/explain`")
-    max_streams: int = _setting(1000, "largest number of answers under way", low=1)
+    max_streams: int = _setting(1000, "largest number of concurrent answers", low=1)
     max_concurrent: int | None = _setting(
-        None, "answers under way at a time, of all keys; beyond it is a 429", low=1
+        None, "concurrent answers of all keys; above it requests get a 429", low=1
     )
-    requests_per_minute: int | None = _setting(None, "requests a minute, of all keys", low=1)
+    requests_per_minute: int | None = _setting(None, "requests per minute, of all keys", low=1)
     tokens_per_minute: int | None = _setting(
-        None, "tokens a minute, input and output, of all keys", low=1
+        None, "tokens per minute, input and output, of all keys", low=1
     )
     daily_budget_usd: float | None = _setting(
-        None, "spending a day (UTC) of all keys, for models with a `cost`", low=0.000001
+        None, "spending per day (UTC) of all keys, for models with a `cost`", low=0.000001
     )
     limits_fail: str = _setting(
         "closed",
-        "when `valkey_url` is away: `closed` refuses, `open` lets each process count for itself",
+        "while `valkey_url` is unreachable: `closed` refuses, `open` counts per process",
         choices=("closed", "open"),
     )
     guardrail: str | None = _setting(
-        None, "`ID:VERSION` of a guardrail for every answer; no request can remove it"
+        None, "`ID:VERSION` of a guardrail for every answer; requests cannot remove it"
     )
     request_metadata: tuple[tuple[str, str], ...] = _setting(
         (), "pairs for AWS's invocation logs, with every call: `team=search,…`", read=read_pairs
     )
     service_tier: str | None = _setting(
         None,
-        "service tier of every call, whatever is asked for",
+        "service tier of every call; overrides the request",
         choices=("default", "flex", "priority", "reserved"),
     )
     fetch_media: str = _setting(
         "auto",
-        "fetch https:// images and files: `auto` where a key is required, or `off`",
+        "fetch https:// images and files: `auto` (if a key is required) or `off`",
         choices=("auto", "off"),
     )
     media_hosts: tuple[str, ...] = _setting(
-        (), "the only hosts to fetch from; `*.example.com` is any below it", read=read_hosts
+        (), "the only hosts to fetch from; `*.example.com` is any subdomain", read=read_hosts
     )
     cors_origins: tuple[str, ...] = _setting(
-        (), "web origins that may call: `https://app.example.com`; `*` is any, and needs a key"
+        (), "web origins that may call: `https://app.example.com`; `*` means any and needs a key"
     )
     grace: float = _setting(5.0, "how long the HTTP status waits for Bedrock's first event", low=0)
     first_byte_timeout: float = _setting(180.0, "longest wait for Bedrock's first event", low=0.01)
-    stall_timeout: float = _setting(120.0, "longest silence of Bedrock in a stream", low=0.01)
-    total_timeout: float = _setting(1800.0, "longest answer, all tries included", low=0.01)
+    stall_timeout: float = _setting(120.0, "longest silence of Bedrock within a stream", low=0.01)
+    total_timeout: float = _setting(1800.0, "longest answer, retries included", low=0.01)
     keepalive_interval: float = _setting(15.0, "silence before an SSE comment is sent", low=0.01)
     heartbeat_interval: float = _setting(20.0, "silence before an empty chunk is sent", low=0.01)
     drain_timeout: float = _setting(30.0, "how long streams may finish after SIGTERM", low=0)
     pre_stop: float = _setting(0.0, "how long to keep listening after SIGTERM", low=0)
     idle_timeout: float = _setting(
-        75.0, "how long an idle connection is kept; more than a load balancer keeps it", low=1
+        75.0, "how long an idle connection is kept; set it above the load balancer's", low=1
     )
     enabled: bool | None = _setting(
         None, "list models from AWS; unset: when AWS credentials are found", table=DISCOVERY
@@ -246,13 +245,13 @@ class Settings:
     default_max_tokens: int = _setting(
         4096, "shown for models whose limits are unknown", table=DISCOVERY, low=1
     )
-    include_legacy: bool = _setting(False, "list models in LEGACY state too", table=DISCOVERY)
+    include_legacy: bool = _setting(False, "also list models in LEGACY state", table=DISCOVERY)
     application_profiles: bool = _setting(
-        True, "list your application inference profiles too", table=DISCOVERY
+        True, "also list your application inference profiles", table=DISCOVERY
     )
     manual: tuple[ManualModel, ...] = _setting(
         (),
-        "models that you describe, as `[[models.manual]]`; they win over discovery",
+        "models that you describe, as `[[models.manual]]`; they override discovery",
         table="models",
         read=read_manual,
         flag=False,
@@ -315,7 +314,7 @@ def load(
         if not variable.startswith(PREFIX) or name == "config":
             continue
         if name not in FIELDS:
-            raise SettingsError(f"{variable} is no setting{_hint(name, PREFIX, str.upper)}")
+            raise SettingsError(f"{variable} is not a setting{_hint(name, PREFIX, str.upper)}")
         values[name], origins[name] = _checked(name, text, variable), variable
     for name, value in (flags or {}).items():
         values[name], origins[name] = _checked(name, value, _flag(name)), "flag"
@@ -338,7 +337,7 @@ def _from_file(file: Path) -> list[tuple[str, object, str]]:
         name = KEYS.get(_path(key))
         if name is None:
             last = snake(key.rpartition(".")[2])
-            raise SettingsError(f"{file}: `{key}` is no setting{_hint(last, '', _key_of)}")
+            raise SettingsError(f"{file}: `{key}` is not a setting{_hint(last, '', _key_of)}")
         found.append((name, value, key))
     return found
 

@@ -73,7 +73,7 @@ def read_manual(value: object) -> tuple[ManualModel, ...]:
     seen: set[str] = set()
     for row in rows:
         if row.id in seen:
-            raise ValueError(f"`{row.id}` is there twice")
+            raise ValueError(f"`{row.id}` is listed twice")
         seen.add(row.id)
     return rows
 
@@ -179,7 +179,7 @@ def _row(kind: type[Row], tree: object, where: str) -> Row:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
-            raise ValueError(f"{where}: `{key}` is no key here{hint}")
+            raise ValueError(f"{where}: `{key}` is not a known key{hint}")
         if value is not None:
             given[name] = _member(name, value, f"{where}: `{key}`")
     for name, one in known.items():

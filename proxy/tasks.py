@@ -16,4 +16,4 @@ def tell(task: asyncio.Task[None]) -> None:
         return
     fault = task.exception()
     if fault is not None:
-        logger.error("the task %s ended unforeseen", task.get_name(), exc_info=fault)
+        logger.error("the task %s ended unexpectedly", task.get_name(), exc_info=fault)

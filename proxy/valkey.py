@@ -7,10 +7,7 @@ an operator asks for a server. Source: redis-py's documentation, *Asyncio* and *
 from importlib import import_module
 from typing import Any, Final
 
-MISSING: Final = (
-    "valkey_url needs the packages of the extra `valkey`:"
-    " pip install 'bedrock-openai-proxy[valkey]'"
-)
+MISSING: Final = "valkey_url needs the extra `valkey`: pip install 'bedrock-openai-proxy[valkey]'"
 _CONNECTIONS: Final = 32
 
 

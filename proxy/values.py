@@ -46,7 +46,7 @@ def read_hosts(value: object) -> tuple[str, ...]:
     """Host names, each perhaps as ``*.`` and what it ends in."""
     for word in _words(value):
         if not _HOST.fullmatch(word):
-            raise ValueError(f"{word!r} is no host; write its name only, or *.example.com")
+            raise ValueError(f"{word!r} is not a host; write only its name, or *.example.com")
     return _words(value)
 
 

@@ -42,14 +42,14 @@ def built(
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"KEYS": "secretsmanager:"}, "names no secret"),
+        ({"KEYS": "secretsmanager:"}, "does not name a secret"),
         ({"KEYS": "ssm:keys", "CLIENT_KEYS": "true"}, "client_keys and keys exclude each other"),
         ({"CORS_ORIGINS": "*"}, "set a key, or name the origins"),
-        ({"CORS_ORIGINS": "app.example.com"}, "is no origin"),
+        ({"CORS_ORIGINS": "app.example.com"}, "is not an origin"),
         ({"GUARDRAIL": "abc"}, "`guardrail.guardrailIdentifier`"),
         ({"GUARDRAIL": "abc:latest"}, "`guardrail.guardrailVersion`"),
         ({"REQUEST_METADATA": "team"}, "name=text"),
-        ({"REQUEST_METADATA": "team=search!"}, "AWS does not take the pair"),
+        ({"REQUEST_METADATA": "team=search!"}, "AWS does not accept the pair"),
         ({"SERVICE_TIER": "gold"}, "must be one of default"),
         ({"FETCH_MEDIA": "on"}, "must be one of auto, off"),
         ({"VALKEY_URL": "http://x", "MEMORY": "false"}, "valkey_url must be like redis://"),

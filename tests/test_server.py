@@ -338,7 +338,7 @@ def test_a_line_of_requests_has_an_end(upstream: RawUpstream, count: int) -> Non
         assert told.rindex(b"unknown_url") > told.rindex(b'{"status":"ok"}')
     else:
         assert told.count(b'{"status":"ok"}') <= server.PIPELINED
-        assert told.count(b"Too many requests wait in line.") <= 1
+        assert told.count(b"Too many pipelined requests.") <= 1
 
 
 def test_an_offer_without_a_body_is_passed_over(upstream: RawUpstream) -> None:

@@ -25,7 +25,7 @@ async def test_a_fault_is_told_once(caplog) -> None:
 
     task = await watched(work)
     [told] = [r for r in caplog.records if r.levelno == logging.ERROR]
-    assert told.getMessage() == "the task made ended unforeseen"
+    assert told.getMessage() == "the task made ended unexpectedly"
     assert told.exc_info is not None
     assert told.exc_info[1] is task.exception()
 
@@ -59,4 +59,4 @@ async def test_a_server_that_cannot_leave_politely_leaves_all_the_same(caplog) -
     for _ in range(5):
         await asyncio.sleep(0)
     assert server.should_exit
-    assert [r.getMessage() for r in caplog.records] == ["the task leaving ended unforeseen"]
+    assert [r.getMessage() for r in caplog.records] == ["the task leaving ended unexpectedly"]

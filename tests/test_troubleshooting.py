@@ -69,13 +69,15 @@ SEEN: dict[str, Callable[[Running], str]] = {
     "No API key was sent: …": post("/v1/chat/completions", key=None),
     "The API key is not valid for this proxy.": post("/v1/chat/completions", key="k-2"),
     "No AWS credentials were found …": said("serve", "--port", "0"),
-    "… can be reached from other machines, and no API key is set.": said("serve", "--host", "0.0.0.0"),
+    "… can be reached from other machines, and no API key is set.": said(
+        "serve", "--host", "0.0.0.0"
+    ),
     "The provided model identifier is invalid.": chat("us.amazon.nova-prow-v1:0"),
     "…is an embedding model: POST /v1/embeddings.": chat(TITAN),
     "… is no embedding model that is known here.": embed(SONNET),
     "token ids of OpenAI's vocabulary mean nothing …": embed(TITAN, input=[1, 2]),
     "Invalid value for 'dimensions': … gives vectors of …": embed(TITAN, dimensions=77),
-    "There is no POST /v1/v1/chat/completions here.": post("/v1/v1/chat/completions"),
+    "There is no POST /v1/v1/chat/completions.": post("/v1/v1/chat/completions"),
     "API_KEY_SECRET_ARN: the API key cannot be read: …": said(
         "serve", "--like", "bedrock-access-gateway", API_KEY_SECRET_ARN=SECRET,
         AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", AWS_REGION="us-east-1",

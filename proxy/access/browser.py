@@ -43,7 +43,7 @@ def parse_origins(words: Iterable[str]) -> frozenset[str]:
         origin = word.strip().lower()
         if origin != ANY and not _ORIGIN.fullmatch(origin):
             raise ValueError(
-                f"{word!r} is no origin; write scheme, host and port only, such as "
+                f"{word!r} is not an origin; write only scheme, host and port, such as "
                 "https://app.example.com"
             )
         scheme, _, rest = origin.partition("://")
@@ -113,16 +113,15 @@ class Browser:
         if len(hosts) > 1 or (hosts and not _is_loopback(hosts[0])):
             self._reject("host")
             return invalid(
-                "Without a key this proxy answers to localhost only, and not to the name in this "
-                "Host header.",
+                "Without an API key this proxy accepts only localhost in the Host header.",
                 code="host_not_allowed",
                 status=403,
             )
         if origin is not None and not allowed and not _is_loopback_origin(origin):
             self._reject("origin")
             return invalid(
-                "Without a key this proxy answers no web page of another origin; allow it by "
-                "BEDROCK_PROXY_CORS_ORIGINS.",
+                "Without an API key this proxy refuses requests from web pages of other origins; "
+                "set BEDROCK_PROXY_CORS_ORIGINS to allow this one.",
                 code="origin_not_allowed",
                 status=403,
             )

@@ -61,9 +61,9 @@ def hash_chosen(key: str) -> str:
     if len(key) < CHOSEN_MIN:
         raise ValueError(f"a chosen key needs at least {CHOSEN_MIN} characters")
     if not _VISIBLE.fullmatch(key) or len(key) > 512:
-        raise ValueError("a chosen key may hold visible ASCII characters only, 512 at most")
+        raise ValueError("a chosen key may contain only visible ASCII characters, at most 512")
     if key.startswith(PREFIX):
-        raise ValueError(f"only minted keys begin with {PREFIX}")
+        raise ValueError(f"only generated keys begin with {PREFIX}")
     salt = os.urandom(16)
     n, r, p = _COST
     digest = _scrypt(key.encode(), salt, _COST)

@@ -124,7 +124,7 @@ def secret_place(text: str) -> SecretPlace | None:
             return SecretPlace("secretsmanager", match[2], text)
         return SecretPlace("ssm", match[4], text)
     if text.startswith(("arn:", "secretsmanager:", "ssm:")):
-        raise KeysError(f"{text[:200]!r} names no secret and no parameter")
+        raise KeysError(f"{text[:200]!r} does not name a secret or a parameter")
     return None
 
 
@@ -144,7 +144,7 @@ def secret_text(place: SecretPlace, status: int, body: bytes) -> str:
     except orjson.JSONDecodeError:
         answer = None
     if not isinstance(answer, dict):
-        raise KeysError(f"{place.service} answered {status} without JSON")
+        raise KeysError(f"{place.service} answered {status} with a body that is not JSON")
     if status != 200:
         word = re.sub(r".*#|:.*|[^A-Za-z]", "", str(answer.get("__type", "")))[:60]
         raise KeysError(f"{place.service} answered {status} {word}".rstrip())
@@ -154,7 +154,7 @@ def secret_text(place: SecretPlace, status: int, body: bytes) -> str:
     else:
         text = answer.get("SecretString")
     if not isinstance(text, str):
-        raise KeysError(f"{place.service}: the secret holds no text")
+        raise KeysError(f"{place.service}: the secret contains no text")
     return text
 
 

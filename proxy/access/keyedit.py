@@ -24,7 +24,7 @@ def add_key(text: str, name: str, table: Mapping[str, Any]) -> str:
     check_name(name)
     tree = read_tree(text)
     if name in tree:
-        raise KeysError(f"there is a key named {name!r} already; revoke it, or take another name")
+        raise KeysError(f"there is a key named {name!r} already; revoke it or choose another name")
     gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
     return _checked(text + gap + _render(name, table), tree | {name: dict(table)})
 

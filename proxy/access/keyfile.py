@@ -59,7 +59,7 @@ def parse_keys(text: str) -> tuple[Entry, ...]:
         if other != entry.tenant.name:
             raise KeysError(f"[keys.{entry.tenant.name}] has the same hash as [keys.{other}]")
     if sum(isinstance(entry.hash, ChosenHash) for entry in entries) > MAX_CHOSEN:
-        raise KeysError(f"at most {MAX_CHOSEN} keys may be chosen by people; mint the others")
+        raise KeysError(f"at most {MAX_CHOSEN} keys may be chosen by people; generate the others")
     return entries
 
 
@@ -71,7 +71,9 @@ def read_tree(text: str) -> Tree:
         raise KeysError(f"not valid TOML: {fault}") from None
     tables = tree.pop("keys", {})
     if tree:
-        raise KeysError(f"`{min(tree)}` is no part of a keys file; keys stand in [keys.<name>]")
+        raise KeysError(
+            f"`{min(tree)}` does not belong in a keys file; write each key as [keys.<name>]"
+        )
     if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
         raise KeysError("`keys` must hold one table per key: [keys.<name>]")
     return tables
@@ -82,7 +84,7 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise KeysError(f"{name!r}: a key's name is 1 to 64 of letters, digits, dot, hyphen, _")
     if name in {SINGLE, ANYONE}:
-        raise KeysError(f"{name!r} is reserved: it names who comes without a key of this file")
+        raise KeysError(f"{name!r} is reserved for requests without a key from this file")
 
 
 def _entry(name: str, table: Mapping[str, Any]) -> Entry:
@@ -90,7 +92,7 @@ def _entry(name: str, table: Mapping[str, Any]) -> Entry:
     try:
         unknown = table.keys() - _FIELDS.keys()
         if unknown:
-            raise ValueError(f"`{min(unknown)}` is no field{_hint(min(unknown))}")
+            raise ValueError(f"`{min(unknown)}` is not a known field{_hint(min(unknown))}")
         read = {field: _FIELDS[field](value) for field, value in table.items()}
         if "hash" not in read:
             raise ValueError("`hash` is missing")
@@ -136,7 +138,7 @@ def _revoked(value: object) -> bool:
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10**12:
-        raise ValueError("limits are whole numbers from 1 on; leave a limit out to have none")
+        raise ValueError("limits are whole numbers, at least 1; leave a limit out for no limit")
     return value
 
 
@@ -167,7 +169,7 @@ def read_metadata(value: object) -> Mapping[str, str]:
         raise ValueError("`request_metadata` holds 1 to 16 pairs")
     for key, text in pairs.items():
         if not key or not _METADATA.fullmatch(key) or not _METADATA.fullmatch(text):
-            raise ValueError(f"`request_metadata`: AWS does not take the pair {key[:40]!r}")
+            raise ValueError(f"`request_metadata`: AWS does not accept the pair {key[:40]!r}")
     return pairs
 
 
@@ -176,7 +178,7 @@ def read_guardrail(value: object) -> Mapping[str, str]:
     pairs = _texts("guardrail", value)
     for key, text in pairs.items():
         if key not in _GUARDRAIL:
-            raise ValueError(f"`guardrail.{key}` is none of {', '.join(_GUARDRAIL)}")
+            raise ValueError(f"`guardrail.{key}` must be one of {', '.join(_GUARDRAIL)}")
         if not re.fullmatch(_GUARDRAIL[key], text):
             raise ValueError(f"`guardrail.{key}` must match {_GUARDRAIL[key]}")
     if not {"guardrailIdentifier", "guardrailVersion"} <= pairs.keys():

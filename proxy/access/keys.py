@@ -200,7 +200,7 @@ class KeyStore:
         """Log a fault when it is new; it may stay for days."""
         if fault != self._fault:
             logger.error(
-                "the API keys were not reloaded; the old ones stay",
+                "the API keys were not reloaded; the old ones stay in force",
                 extra={"fields": {"source": source.name, "reason": fault, "keys": len(self)}},
             )
         self._fault = fault

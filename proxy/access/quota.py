@@ -170,7 +170,7 @@ def duration(seconds: float) -> str:
 
 def too_many_streams(whose: str, limit: int, levels: Iterable[Level] = ()) -> LimitExceeded:
     return LimitExceeded(
-        f"Rate limit reached for {whose}: {limit} answers may be under way at a time.",
+        f"Rate limit reached for {whose}: {limit} concurrent answers are allowed.",
         type="rate_limit_error", wait=STREAM_RETRY, levels=levels,
     )  # fmt: skip
 
@@ -179,7 +179,7 @@ def over_rate(
     whose: str, kind: Kind, limit: int, asked: int, wait: float, levels: Iterable[Level] = ()
 ) -> LimitExceeded:
     return LimitExceeded(
-        f"Rate limit reached for {whose} on {kind} per minute: limit {limit}, asked for {asked}. "
+        f"Rate limit reached for {whose} on {kind} per minute: limit {limit}, requested {asked}. "
         f"Please try again in {duration(wait)}.",
         type=kind, wait=wait, levels=levels,
     )  # fmt: skip
@@ -198,7 +198,7 @@ def over_budget(
     whose: str, budget: float, wait: float, levels: Iterable[Level] = ()
 ) -> LimitExceeded:
     return LimitExceeded(
-        f"The daily budget for {whose} of ${budget:g} is used up; it renews at midnight UTC.",
+        f"The daily budget for {whose} of ${budget:g} is used up; it resets at midnight UTC.",
         type="insufficient_quota", code="insufficient_quota", retry="never", wait=wait,
         levels=levels,
     )  # fmt: skip

@@ -52,4 +52,4 @@ class Refusals:
     def _tell_withheld(self) -> None:
         fields = {"endpoint": self._endpoint, "more": self._withheld}
         self._withheld = 0
-        logger.info("more requests were refused within a minute", extra={"fields": fields})
+        logger.info("more requests were refused within the minute", extra={"fields": fields})

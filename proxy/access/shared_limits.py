@@ -130,7 +130,7 @@ class SharedLimiter:
 
     def describe(self) -> str:
         away = "each process counts for itself" if self._fail_open else "requests are refused"
-        return f"limits are shared in Valkey/Redis; while it cannot be reached, {away}"
+        return f"limits are shared in Valkey/Redis; while it is unreachable, {away}"
 
     async def close(self) -> None:
         """Tell what has ended, for at most a second, and disconnect."""
@@ -213,8 +213,8 @@ class SharedLimiter:
         """Decide without the server, which may be of use again in ``wait`` seconds."""
         if not self._fail_open:
             raise ProxyError(
-                503, "The proxy's limits cannot be checked now.", code="limits_unavailable",
-                retry="transient", retry_after=wait,
+                503, "The proxy's limits cannot be checked at the moment.",
+                code="limits_unavailable", retry="transient", retry_after=wait,
             )  # fmt: skip
         mirror = await self._local.admit(demand)
         return self._lease(uuid.uuid4().hex, scopes, demand, self._day(), mirror, None)
@@ -292,4 +292,7 @@ class SharedLimiter:
             self._blind = False
             self._wake.set()
             self._observe("up")
-            logger.info("the shared limits are back", extra={"fields": {"live": len(self._live)}})
+            logger.info(
+                "the shared limits can be reached again",
+                extra={"fields": {"live": len(self._live)}},
+            )

@@ -122,7 +122,7 @@ class Answer:
             triples = tuple(zip(values[::3], values[1::3], values[2::3], strict=True))
             return cls(word, int(at), float(wait), float(now), int(float(day)), triples)
         except (TypeError, ValueError, OverflowError):
-            raise ConnectionError("what answers is not the server of these limits") from None
+            raise ConnectionError("the answer is not from the server of these limits") from None
 
     def levels(self, scopes: tuple[Scope, ...]) -> Iterator[Level]:
         for scope, (requests, tokens, _) in zip(scopes, self.numbers, strict=True):

@@ -23,7 +23,7 @@ ANYONE: Final = "anonymous"
 class Allowance:
     """How much may be used; ``None`` is without limit.
 
-    ``streams`` are answers under way at a time, ``tokens_per_minute`` counts input and output,
+    ``streams`` are concurrent answers, ``tokens_per_minute`` counts input and output,
     ``daily_budget_usd`` runs from midnight to midnight UTC.
     """
 

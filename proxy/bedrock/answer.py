@@ -5,6 +5,7 @@ given back or closed. Source: Bedrock API reference, *ConverseStream*.
 """
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
@@ -13,10 +14,15 @@ import httpx
 from proxy.bedrock.transport import Reply, after_answer, too_large
 from proxy.converse.stream import ConverseStream
 from proxy.converse.types import Event
+from proxy.errors import ProxyError
 
 _STREAM_LIMIT: Final = 64_000_000
 """Bytes of one stream: 500 a token of the longest answers there are. What is folded, and what a
 stream must remember, is held in memory."""
+
+
+Judge = Callable[[ProxyError | None], None]
+"""Is told how a call went: ``None`` is well."""
 
 
 class Answer:
@@ -42,6 +48,7 @@ class Answer:
         """It has said more than that it begins."""
         self.waiting = False
         """Bedrock's turn: nothing is held up on our side."""
+        self._judge: Judge | None = None
         self.last_read = monotonic()
 
     @property
@@ -50,26 +57,44 @@ class Answer:
         reply, stream = self._reply, self._stream
         return reply is None or (reply.complete and stream.ended and stream.failure is None)
 
+    def judge(self, judge: Judge) -> None:
+        """Tell ``judge`` once how the call went: when more than the beginning is there, or what
+        ended it before that."""
+        self._judge = judge
+        if self.begun:
+            self._tell(None)
+
+    def _tell(self, error: ProxyError | None) -> None:
+        judge, self._judge = self._judge, None
+        if judge is not None:
+            judge(error)
+
     async def more(self) -> list[Event]:
         stream = self._stream
-        while True:
-            if stream.failure is not None:
-                raise stream.failure
-            if stream.ended or self._reply is None:
-                return []
-            data = await self._read(self._reply)
-            if not data:
-                failure = stream.close()
-                if failure is not None:
-                    raise failure
-                return []
-            self._size += len(data)
-            if self._size > _STREAM_LIMIT:
-                raise too_large(_STREAM_LIMIT)
-            events = stream.receive(data)
-            if events:
-                self.begun = self.begun or len(events) > 1 or events[0][0] != "messageStart"
-                return events
+        try:
+            while True:
+                if stream.failure is not None:
+                    raise stream.failure
+                if stream.ended or self._reply is None:
+                    return []
+                data = await self._read(self._reply)
+                if not data:
+                    failure = stream.close()
+                    if failure is not None:
+                        raise failure
+                    return []
+                self._size += len(data)
+                if self._size > _STREAM_LIMIT:
+                    raise too_large(_STREAM_LIMIT)
+                events = stream.receive(data)
+                if events:
+                    if not self.begun and (len(events) > 1 or events[0][0] != "messageStart"):
+                        self.begun = True
+                        self._tell(None)
+                    return events
+        except ProxyError as error:
+            self._tell(error)
+            raise
 
     async def _read(self, reply: Reply) -> bytes:
         self.waiting, self.last_read = True, monotonic()
@@ -84,6 +109,7 @@ class Answer:
         """Give the connection back if the answer is at its end, else close it."""
         if self._reply is None:
             return
+        self._tell(None)
         good = self._stream.ended and self._stream.failure is None
         if good and not self._reply.complete:
             try:

@@ -35,7 +35,7 @@ class Bearer:
         if not _KEY.fullmatch(key):
             raise ProxyError(
                 401,
-                "The Bedrock API key holds characters that no such key has.",
+                "The Bedrock API key contains characters that are not allowed in one.",
                 type="invalid_request_error",
                 code="invalid_api_key",
             )
@@ -59,7 +59,7 @@ class Bearer:
         if url.scheme != "https" and not is_loopback(url.host):
             raise ProxyError(
                 503,
-                "The proxy's endpoint is plain http, over which no Bedrock API key is sent.",
+                "The proxy's endpoint is plain http; a Bedrock API key is only sent over https.",
                 code="upstream_credentials",
             )
         return {"authorization": f"Bearer {self._key}"}

@@ -164,7 +164,7 @@ class Chain:
         if profile.missing and profile.missing != self._warned:
             self._warned = profile.missing
             logger.warning(
-                "AWS profile %r does not exist in the shared files; going on down the credential"
+                "AWS profile %r does not exist in the shared files; continuing the credential"
                 " chain without it",
                 profile.missing,
             )
@@ -187,7 +187,7 @@ def environment_keys(environment: Mapping[str, str]) -> Keys | None:
     if not access or not secret:
         if access or secret:
             logger.warning(
-                "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set; passed over"
+                "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set; ignored"
             )
         return None
     token = environment.get("AWS_SESSION_TOKEN") or environment.get("AWS_SECURITY_TOKEN") or ""
@@ -280,7 +280,7 @@ def _unix(text: str) -> float | None:
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
-        logger.warning("AWS_CREDENTIAL_EXPIRATION is no ISO 8601 time; passed over")
+        logger.warning("AWS_CREDENTIAL_EXPIRATION is not an ISO 8601 time; ignored")
         return None
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
 

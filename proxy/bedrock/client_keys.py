@@ -174,5 +174,5 @@ class _Asking:
         denied = [fault for fault in self._faults if fault.status == 403]
         if denied:
             return denied[0]
-        return (*self._faults, ProxyError(502, "Amazon Bedrock could not be asked for its models.",
-                                          code="upstream_unreachable"))[0]  # fmt: skip
+        unreachable = "Amazon Bedrock's model listings could not be reached."
+        return (*self._faults, ProxyError(502, unreachable, code="upstream_unreachable"))[0]

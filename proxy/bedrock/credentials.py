@@ -305,7 +305,7 @@ class Credentials:
         source = self._keys.source if self._keys else "none"
         self._observe(source, failure.reason, self._keys.expiry if self._keys else None)
         log = logger.warning if first else logger.debug
-        log("AWS credentials cannot be had (%s): %s", failure.reason, mask(str(failure))[:300])
+        log("AWS credentials are not available (%s): %s", failure.reason, mask(str(failure))[:300])
 
     async def _keep(self) -> None:
         while True:
@@ -333,7 +333,7 @@ class Credentials:
         if abs(server - self.now()) > TOLERANCE / 4:  # else another request has set it already
             self._skew = server - self._clock()
             self._changed = self._clock()
-            logger.warning("our clock is %.0f s off AWS's; signing with AWS's time", self._skew)
+            logger.warning("local clock off by %.0f s; signing with AWS's time", self._skew)
         return True
 
 

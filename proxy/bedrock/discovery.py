@@ -217,7 +217,7 @@ class Discovery:
             async with asyncio.timeout(_LOOKUP_LIMIT):
                 learned = await learn(arn, self._get)
         except (ProxyError, OSError, httpx.TransportError, ValueError) as failure:
-            logger.info("what stands behind an ARN could not be asked: %s", reason_of(failure))
+            logger.info("the model behind an ARN could not be looked up: %s", reason_of(failure))
         finally:
             self._lookups.pop(arn, None)
         if learned is None:

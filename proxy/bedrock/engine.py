@@ -71,7 +71,7 @@ def _trust(environment: Mapping[str, str]) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=bundle)
     except ssl.SSLError:
-        raise ValueError(f"AWS_CA_BUNDLE: {bundle} holds no certificates") from None
+        raise ValueError(f"AWS_CA_BUNDLE: {bundle} contains no certificates") from None
     except OSError as fault:
         raise ValueError(f"AWS_CA_BUNDLE: {bundle}: {fault.strerror}") from None
 

@@ -153,7 +153,7 @@ def check_endpoint(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{url!r} is not an http(s) endpoint")
     if parts.username or parts.password:
-        raise ValueError("an endpoint must not hold a user name or password")
+        raise ValueError("an endpoint must not contain a user name or password")
     return parts.geturl().rstrip("/")
 
 

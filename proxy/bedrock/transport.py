@@ -35,11 +35,11 @@ _TIMEOUTS: Final[Timeouts] = MappingProxyType(
 )
 
 _STRANGER: Final = (
-    "no authority that is trusted here signed its certificate: AWS_CA_BUNDLE names more"
+    "its certificate is not signed by a trusted authority; set AWS_CA_BUNDLE to add one"
 )
 _CERTIFICATES: Final[Mapping[int, str]] = MappingProxyType(
     {
-        9: "its certificate is not valid yet: is our clock right?",
+        9: "its certificate is not valid yet; check this machine's clock",
         10: "its certificate has expired",
         18: _STRANGER,
         19: _STRANGER,
@@ -53,8 +53,8 @@ _CERTIFICATES: Final[Mapping[int, str]] = MappingProxyType(
 _ERRNOS: Final[Mapping[int, str]] = MappingProxyType(
     {
         errno.ECONNREFUSED: "the connection was refused",
-        errno.ENETUNREACH: "there is no route to it",
-        errno.EHOSTUNREACH: "there is no route to it",
+        errno.ENETUNREACH: "there is no route to the host",
+        errno.EHOSTUNREACH: "there is no route to the host",
         errno.EMFILE: "the proxy has no file descriptor left",
         errno.ENFILE: "this machine has no file descriptor left",
     }
@@ -233,7 +233,7 @@ def after_answer(fault: httpx.TransportError) -> ProxyError:
     """The connection broke inside an answer."""
     return ProxyError(
         502,
-        f"The connection to Bedrock broke inside its answer ({type(fault).__name__}).",
+        f"The connection to Bedrock broke in the middle of the answer ({type(fault).__name__}).",
         code="upstream_truncated",
         retry="transient",
     )
@@ -264,6 +264,6 @@ def _trouble(fault: httpx.TransportError) -> str:
     if isinstance(cause, ssl.SSLError):
         return "TLS failed"
     if isinstance(cause, socket.gaierror | UnicodeError):
-        return "its name is not found"
+        return "its name cannot be resolved"
     number = cause.errno if isinstance(cause, OSError) else None
     return _ERRNOS.get(number or 0, type(fault).__name__)

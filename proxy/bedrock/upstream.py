@@ -2,7 +2,8 @@
 
 All of it happens before a byte has gone to the client, in one loop: an attempt either opens an
 answer (its first event decoded, since throttling often arrives *inside* a 200 stream) or ends in a
-``ProxyError`` that says what another try could change. Free of count and budget are one dead pooled
+``ProxyError`` that says what another try could change. An answer that has only said that it begins
+may be asked for again in the same loop. Free of count and budget are one dead pooled
 connection, tried again on a new one, one renewal of credentials, and the caller's rewording of a
 call whose content was refused; but no answer takes more than ``MOST_CALLS`` calls in all. Where a
 call goes on to when a region fails is ``failover.py``'s to say: such a step is a counted try.
@@ -12,6 +13,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import monotonic
 from types import MappingProxyType
 from typing import Final
@@ -70,30 +72,23 @@ Reword = Callable[[ProxyError, Call], Awaitable[Call | None]]
 
 
 @dataclass(slots=True)
-class Ration:
-    """How many calls may still be made for one answer, whoever wants them."""
-
-    left: int = MOST_CALLS
-
-
-@dataclass(slots=True)
 class Opening:
     """How an answer is asked for, when one was of no use before: that is kept from try to try."""
 
     again: bool = False
     """In the other words that there are for it (``Translation.again``)."""
     fault: ProxyError | None = None
-    """What ended the answer before its first word: a refusal, but inside the stream."""
+    """What ended the answer before its first word: a failure like any other, but inside the
+    stream."""
 
-    def anew(self, error: ProxyError, answer: "Answer") -> bool:
+    def anew(self, error: ProxyError, answer: Answer) -> bool:
         """Whether to ask anew, since ``error`` ended ``answer`` and nobody has seen any of it."""
         if error.retry == "once":
             first = not self.again
             self.again, self.fault = True, None
-        else:
-            first = self.fault is None and not answer.begun
-            self.fault = error
-        return first
+            return first
+        self.fault = error
+        return not answer.begun
 
 
 @frozen
@@ -109,6 +104,18 @@ class _Aim:
     @property
     def region(self) -> str:
         return self.stop.target.region
+
+
+@dataclass(slots=True)
+class Ration:
+    """What may still be done for one answer, whoever wants it; and what was done last."""
+
+    left: int = MOST_CALLS
+    """Calls."""
+    course: Course | None = None
+    tries: "_Tries | None" = None
+    signed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What the authorizer added to the last call."""
 
 
 class Upstream:
@@ -133,49 +140,75 @@ class Upstream:
         record: Record,
         reword: Reword | None = None,
         ration: Ration | None = None,
+        fault: ProxyError | None = None,
     ) -> Answer:
         """The opened answer to ``call``. Raises ``ProxyError`` when no try is left.
 
         ``record`` gets the times of the last try; ``reword`` is asked once for each refusal.
-        Cancelling closes whatever is open.
+        ``fault`` ended the answer that was opened last with this ``ration``, before its first word:
+        then this is another try. Cancelling closes whatever is open.
         """
-        course = self._course(call)
-        aim = self._aim(call, course.stop, await hash_body(call.body))
         ration = ration or Ration()
-        tries: _Tries | None = None
+        if fault is None or ration.course is None:
+            ration.course, ration.tries = self._course(call), None
+        course, error = ration.course, fault
+        aim = self._aim(call, course.stop, await hash_body(call.body))
         while True:
+            if error is not None:
+                call, aim = await self._after(error, call, aim, record, reword, ration, course)
             ration.left -= 1
             request = Outgoing("POST", aim.url, call.body, aim.payload_hash)
             for more in filter(None, (call.headers, record.passed)):
                 request.add(more)
             try:
                 answer = await self._attempt(call, request, aim, record)
-            except ProxyError as error:
-                error.untraced()
-                aim.calls.count(_outcome(error))
-                if ration.left <= 0:
-                    course.advance(error)
-                    raise course.verdict(error) from None
-                other = await reword(error, call) if reword is not None else None
-                if other is not None:
-                    call = other
-                    aim = self._aim(call, course.stop, await hash_body(call.body))
-                    continue
-                tries = tries or _Tries(Attempts(self._budget, random.random), course)
-                pause = await tries.pause(error, request, aim.transport)
-                if pause is None:
-                    raise course.verdict(error) from None
-                aim.calls.retried(error.reason)
-                record.retries += 1
-                aim = self._again(call, aim, course.stop, error)
-                if pause:
-                    await asyncio.sleep(pause)
-            else:
-                aim.calls.count("ok")
-                course.succeeded()
-                if not record.retries:
-                    self._budget.succeeded()
-                return answer
+            except ProxyError as failed:
+                error = failed
+                aim.calls.count(_outcome(failed.untraced()))
+                ration.signed = request.signed
+                continue
+            ration.signed = request.signed
+            answer.judge(partial(self._went, aim.calls, course, record))
+            return answer
+
+    def _went(self, calls: Calls, course: Course, record: Record, error: ProxyError | None) -> None:
+        """An answer has said its first word, or it has failed before it."""
+        if error is not None:
+            calls.count(_outcome(error))
+            return
+        calls.count("ok")
+        course.succeeded()
+        if not record.retries:
+            self._budget.succeeded()
+
+    async def _after(
+        self,
+        error: ProxyError,
+        call: Call,
+        aim: _Aim,
+        record: Record,
+        reword: Reword | None,
+        ration: Ration,
+        course: Course,
+    ) -> tuple[Call, _Aim]:
+        """The next try after ``error``, which is raised if there is none."""
+        if ration.left <= 0:
+            course.advance(error)
+            raise course.verdict(error) from None
+        other = await reword(error, call) if reword is not None else None
+        if other is not None:
+            return other, self._aim(other, course.stop, await hash_body(other.body))
+        if ration.tries is None:
+            ration.tries = _Tries(Attempts(self._budget, random.random), course)
+        pause = await ration.tries.pause(error, ration.signed, aim.transport)
+        if pause is None:
+            raise course.verdict(error) from None
+        aim.calls.retried(error.reason)
+        record.retries += 1
+        aim = self._again(call, aim, course.stop, error)
+        if pause:
+            await asyncio.sleep(pause)
+        return call, aim
 
     def _aim(self, call: Call, stop: Stop, payload_hash: str) -> _Aim:
         target = stop.target
@@ -267,7 +300,7 @@ async def _whole(reply: Reply, kind: str, upstream_id: str | None) -> Json:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise protocol_fault("a body that is no JSON", upstream_id) from None
+        raise protocol_fault("a body that is not JSON", upstream_id) from None
 
 
 def _about_client(error: ProxyError) -> ProxyError:
@@ -294,7 +327,7 @@ class _Tries:
         self._connection = self._credentials = True
 
     async def pause(
-        self, error: ProxyError, request: Outgoing, transport: SignedTransport
+        self, error: ProxyError, signed: Mapping[str, str], transport: SignedTransport
     ) -> float | None:
         """Seconds to wait before the next try; ``None``: there is none."""
         if isinstance(error, DeadConnection) and self._connection:
@@ -302,7 +335,7 @@ class _Tries:
             return 0.0
         if error.retry == "credentials" and self._credentials:
             self._credentials = False
-            if await transport.authorizer.renew(error, request.signed):
+            if await transport.authorizer.renew(error, signed):
                 return 0.0
         if self._course.advance(error):
             return 0.0 if self._counted.elsewhere(error) else None

@@ -99,9 +99,11 @@ class Answer:
         elif isinstance(fault, HttpParserCallbackError):
             raise fault  # a defect of ours, not the peer's
         elif isinstance(fault, HttpParserUpgrade):
-            self.error = httpx.RemoteProtocolError("The server switched protocols unasked.")
+            self.error = httpx.RemoteProtocolError(
+                "The server switched protocols without being asked."
+            )
         else:
-            self.error = httpx.RemoteProtocolError(f"The answer is not HTTP: {fault}")
+            self.error = httpx.RemoteProtocolError(f"The response is not HTTP: {fault}")
 
     def _shortfall(self) -> str:
         what = "incomplete chunked read"
@@ -114,7 +116,7 @@ class Answer:
 
     def on_message_begin(self) -> None:
         if self.complete:
-            raise httpx.RemoteProtocolError("The server sent an answer nobody asked for.")
+            raise httpx.RemoteProtocolError("The server sent an unsolicited response.")
 
     def on_status(self, reason: bytes) -> None:
         self.reason += reason
@@ -122,7 +124,7 @@ class Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value)
         if self._head_size > HEAD_LIMIT or len(self.headers) == HEADER_LIMIT:
-            raise httpx.RemoteProtocolError("The answer's head is too large.")
+            raise httpx.RemoteProtocolError("The response head is too large.")
         if not self.opened:  # what comes later are trailers
             self.headers.append((name, value))
 
@@ -150,7 +152,7 @@ class Answer:
     def _skip_interim(self) -> None:
         self._interim += 1
         if self._interim > INTERIM_LIMIT:
-            raise httpx.RemoteProtocolError("The server sent too many interim answers.")
+            raise httpx.RemoteProtocolError("The server sent too many interim responses.")
         self.headers.clear()
         self.reason = b""
 

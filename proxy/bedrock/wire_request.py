@@ -80,7 +80,7 @@ def _head(line: bytes, headers: Sequence[tuple[bytes, bytes]]) -> _Head:
                 raise httpx.LocalProtocolError(f"Cannot send transfer encoding {value!r}.")
             chunked = True
     if len(host) != 1:
-        raise httpx.LocalProtocolError("A request needs one Host header.")
+        raise httpx.LocalProtocolError("A request needs exactly one Host header.")
     if b"".join([name for name, _ in headers]).translate(None, _TOKEN):
         raise httpx.LocalProtocolError("Illegal header name.")
     if b"".join([value for _, value in headers]).translate(None, _VALUE):

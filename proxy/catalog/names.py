@@ -120,7 +120,7 @@ def no_model(name: str, why: str, nearest: tuple[str, ...] = ()) -> ProxyError:
     hint = f" Did you mean {_either(nearest)}?" if nearest else ""
     return ProxyError(
         404,
-        f"The model {shown!r} does not exist here: {why}.{hint}",
+        f"The model {shown!r} does not exist: {why}.{hint}",
         type="invalid_request_error",
         code="model_not_found",
         param="model",

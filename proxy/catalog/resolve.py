@@ -158,7 +158,7 @@ class Catalog:
         target, region = strip_route(name)
         check_name(target)
         if region is not None and region not in self.options.regions:
-            raise no_model(name, f"the region {region} is not served")
+            raise no_model(name, f"the proxy does not serve the region {region}")
         if target in aliases:
             target, within = strip_route(aliases[target])
             region = within or region

@@ -56,8 +56,8 @@ class Heard:
 @click.option("--system", help="system prompt")
 @click.option("--max-tokens", type=int, help="longest answer")
 @click.option("--effort", help="how much to reason: low, medium, high …")
-@click.option("--url", help="a running proxy, as http://127.0.0.1:8000")
-@click.option("--demo", is_flag=True, help="ask the embedded simulator")
+@click.option("--url", help="a running proxy, such as http://127.0.0.1:8000")
+@click.option("--demo", is_flag=True, help="use the embedded simulator")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object at the end")
 def command(
     prompt: tuple[str, ...],
@@ -73,10 +73,10 @@ def command(
 ) -> None:
     """Ask one question and see how long the first token takes."""
     if url and demo:
-        raise stop("--url and --demo exclude each other: one answer comes from one place")
+        raise stop("--url and --demo exclude each other")
     text = " ".join(prompt) or _piped()
     if not text.strip():
-        raise stop('say something: bedrock-openai-proxy chat "hi"')
+        raise stop('a prompt is missing: bedrock-openai-proxy chat "hi"')
     body: dict[str, Any] = {
         "model": model, "stream": True, "stream_options": {"include_usage": True},
         "messages": [{"role": "user", "content": text}],
@@ -146,7 +146,7 @@ async def _cheap(ask: Ask) -> str:
     listed = orjson.loads(b"".join([data async for data in ask("GET", "/models", b"")]))
     ids = [entry["id"] for entry in listed.get("data", ())]
     if not ids:
-        raise stop("no models are listed here; name one with --model")
+        raise stop("no models are listed; name one with --model")
     chosen: str = next((id for word in _CHEAP for id in ids if word in id), ids[0])
     return chosen
 

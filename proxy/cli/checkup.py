@@ -147,7 +147,9 @@ class Checkup:
         self._profiles[place.region] = found
         if not found:
             self._add(
-                f"GetInferenceProfile {place.name}", "skip", "no profile is listed to ask for"
+                f"GetInferenceProfile {place.name}",
+                "skip",
+                "no inference profile is listed to test with",
             )
             return
         one = segment(str(found[-1].get("inferenceProfileId")))
@@ -285,7 +287,7 @@ class Checkup:
         elif told:
             self._add(
                 "models", "skip",
-                f"{len(told)} listed; whether each is accessible could not be asked",
+                f"{len(told)} listed; whether they are accessible could not be checked",
                 "allow bedrock:GetFoundationModelAvailability, or use --call-all",
             )  # fmt: skip
         else:
@@ -301,7 +303,7 @@ class Checkup:
         elif answered:
             self._add("CallWithBearerToken", "ok", "allowed")
         else:
-            self._add("CallWithBearerToken", "skip", "no call got far enough to tell")
+            self._add("CallWithBearerToken", "skip", "no call got far enough to show it")
 
     def _see_date(self, headers: Mapping[str, str]) -> None:
         if self._date is None and "date" in headers:
@@ -312,12 +314,12 @@ class Checkup:
 
     def _clock(self) -> None:
         if self._date is None:
-            self._add("clock", "skip", "AWS told no time")
+            self._add("clock", "skip", "AWS sent no time")
             return
         skew = self._date[1] - self._date[0]
         word, most = _SKEW
         status: Status = "fail" if abs(skew) > most else "warn" if abs(skew) > word else "ok"
-        fix = "" if status == "ok" else "set the clock by NTP (the proxy corrects it as it goes)"
+        fix = "" if status == "ok" else "set the clock by NTP (meanwhile the proxy corrects for it)"
         self._add("clock", status, f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS",
                   fix)  # fmt: skip
 
@@ -329,7 +331,7 @@ def credentials_finding(state: Any, missing_profile: str | None) -> Finding:
     """What an engine's ``State`` says to the operator."""
     detail = " ".join(filter(None, (state.source, state.detail))) or "none"
     if not state.ok:
-        why = state.error or "they did not arrive in time"
+        why = state.error or "they were not available in time"
         fix = "set AWS_BEARER_TOKEN_BEDROCK, run 'aws configure', or attach a role"
         if not state.absent:
             fix = "see the log line above; the source exists and fails"
@@ -341,7 +343,9 @@ def credentials_finding(state: Any, missing_profile: str | None) -> Finding:
         fix = f"create the profile {missing_profile!r}, or unset AWS_PROFILE"
         return Finding("credentials", "warn", f"{detail}; no profile {missing_profile!r}", fix)
     if left is not None and left < _SOON and state.mode == "bearer":
-        return Finding("credentials", "warn", detail, "the key ends soon and cannot be renewed")
+        return Finding(
+            "credentials", "warn", detail, "the key expires soon and cannot be refreshed"
+        )
     return Finding("credentials", "ok", detail)
 
 
@@ -353,17 +357,17 @@ def explain(reply: "_Reply | ProxyError", action: str) -> tuple[Status, str, str
     if (needed := _NEEDED.search(text)) is not None:
         what = needed[2] or "*"
         denied = "explicit deny" in text
-        how = "is denied expressly (an SCP, too, can do that)" if denied else "is not allowed"
+        how = "is denied explicitly (by a policy or an SCP)" if denied else "is not allowed"
         return "fail", f"{needed[1]} {how}", f"allow {needed[1]} on {what}"
     if error.retry == "credentials":
         return "fail", f"AWS refuses the credentials ({error.reason})", "renew the credentials"
     if error.status == 403:
         return "fail", text[:200], f"allow {action}, and request the model in the Bedrock console"
     if error.status == 429:
-        return "warn", "allowed, but throttled now", "try again, or ask for a higher quota"
+        return "warn", "allowed, but currently throttled", "try again, or ask for a higher quota"
     if error.status == 404 or error.code == "model_not_found":
         return "fail", text[:200], "choose a model or profile that this region lists"
-    fix = "try again" if error.status >= 500 else "nothing to mend: call another model (--model)"
+    fix = "try again" if error.status >= 500 else "no fix needed: call another model (--model)"
     return "warn", f"{reply.status}: {text[:200]}", fix
 
 

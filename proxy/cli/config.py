@@ -32,7 +32,7 @@ def command() -> None:
 
 @command.command("show")
 @setting_options()
-@click.option("--origin", is_flag=True, help="say where each value comes from")
+@click.option("--origin", is_flag=True, help="show where each value comes from")
 def show(config: Path | None, origin: bool, **flags: Any) -> None:
     """Print the settings as TOML; secrets are masked."""
     loaded = read_settings(config, flags)
@@ -93,7 +93,7 @@ def _aws_lines(loaded: Loaded) -> list[str]:
 
 @command.group("import")
 def import_group() -> None:
-    """Print another program's settings as ours."""
+    """Convert another program's settings to this proxy's."""
 
 
 @import_group.command("openclaw")
@@ -101,7 +101,7 @@ def import_group() -> None:
 def import_openclaw(file: str) -> None:
     """Print what OpenClaw's FILE (openclaw.json) says of Bedrock, as our TOML.
 
-    What has no twin here is said in comments. Secrets are not copied.
+    What has no equivalent here is said in comments. Secrets are not copied.
     """
     with click.open_file(file, encoding="utf-8") as opened:
         done = convert(_parse(opened.read(), file))
@@ -114,7 +114,7 @@ def import_openclaw(file: str) -> None:
         click.echo()
     click.echo(text, nl=False)
     if not done.tree:
-        raise stop(f"{file} says nothing of Amazon Bedrock.")
+        raise stop(f"{file} has no settings for Amazon Bedrock.")
 
 
 def _parse(text: str, file: str) -> dict[str, Any]:
@@ -149,4 +149,4 @@ def _check(text: str) -> None:
             load({}, file, {})
         except SettingsError as fault:
             said = str(fault).replace(f"{file}: ", "")
-            raise stop(f"OpenClaw's settings cannot be ours as they are: {said}") from None
+            raise stop(f"OpenClaw's settings cannot be converted as they are: {said}") from None

@@ -36,7 +36,7 @@ _SETTLE: Final = 15.0
 @setting_options()
 @click.option("--model", "models", multiple=True, help="call this model (may be repeated)")
 @click.option("--call-all", is_flag=True, help="call every listed model (may subscribe to it)")
-@click.option("--no-calls", is_flag=True, help="look at this machine only, ask AWS nothing")
+@click.option("--no-calls", is_flag=True, help="check only this machine, without calls to AWS")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(
     config: Path | None,
@@ -97,8 +97,8 @@ def _package() -> Finding:
     except metadata.PackageNotFoundError:
         return Finding("package", "ok", f"bedrock-openai-proxy {__version__}")
     return Finding(
-        "package", "fail", f"the package {_CLASH} is installed beside it and is called proxy, too",
-        f"pip uninstall {_CLASH}, or give this proxy an environment of its own",
+        "package", "fail", f"the package {_CLASH} is installed too; both are imported as proxy",
+        f"pip uninstall {_CLASH}, or install this proxy in its own environment",
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def _port(host: str, port: int) -> Finding:
     except OSError as fault:
         if _is_ours(host, port):
             return Finding("port", "ok", f"a proxy is running on {where}")
-        fix = "stop what listens there, or choose another --port"
+        fix = "stop the program that listens there, or choose another --port"
         return Finding("port", "fail", f"{where}: {fault.strerror or fault}", fix)
 
 
@@ -176,7 +176,9 @@ def _print(findings: list[Finding], policy: dict[str, Any] | None) -> None:
         fix = f"  -> {one.fix}" if one.fix else ""
         click.echo(f"{_SIGNS[one.status]}  {one.name:<{width}}  {_line(one.detail)}{fix}")
     if policy is not None:
-        click.echo("\nThe smallest policy for this (or attach AmazonBedrockFullAccess):\n")
+        click.echo(
+            "\nThe minimal policy for this configuration (or attach AmazonBedrockFullAccess):\n"
+        )
         click.echo(orjson.dumps(policy, option=orjson.OPT_INDENT_2).decode())
 
 

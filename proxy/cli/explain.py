@@ -44,7 +44,7 @@ def command(request: BinaryIO, model: str | None, config: Path | None, **flags: 
 
 
 def _for_model(body: bytes, model: str | None) -> bytes:
-    """The body with another model; one that is no JSON object is left to the parser."""
+    """The body with another model; one that is not a JSON object is left to the parser."""
     if model is None:
         return body
     try:

@@ -23,7 +23,7 @@ _UNITS: Final = (("h", 3600), ("d", 86400), ("w", 7 * 86400))
 def _on_disk(context: click.Context, option: click.Parameter, file: Path) -> Path:
     """The keys file, unless the keys are kept in AWS: those are edited there."""
     if str(file).startswith(("arn:", "secretsmanager:", "ssm:")):
-        raise stop(f"{file} is kept in AWS; edit a copy with --file, and store that there")
+        raise stop(f"{file} is stored in AWS; edit a copy with --file and store that")
     return file
 
 
@@ -49,16 +49,18 @@ def command() -> None:
 @_file
 @click.option("--expires", metavar="WHEN", help="90d, 12h, 4w, or a date such as 2027-01-31")
 @click.option("--model", "models", multiple=True, metavar="GLOB", help="allow it; may be repeated")
-@click.option("--streams", type=click.IntRange(1), help="answers under way at a time")
+@click.option("--streams", type=click.IntRange(1), help="concurrent answers")
 @click.option("--requests-per-minute", type=click.IntRange(1))
 @click.option("--tokens-per-minute", type=click.IntRange(1), help="input and output")
 @click.option("--daily-budget-usd", type=click.FloatRange(0, min_open=True))
 @click.option("--service-tier", type=click.Choice(TIERS), help="for every request of this key")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="request metadata for AWS")
 @click.option("--guardrail", metavar="ID:VERSION", help="for every request of this key")
-@click.option("--choose", is_flag=True, help="ask for a key that you chose, and keep its scrypt")
+@click.option(
+    "--choose", is_flag=True, help="prompt for a key of your own choice and store its scrypt hash"
+)
 def create(file: Path, name: str, choose: bool, **options: Any) -> None:
-    """Create a key for NAME and print it, this once."""
+    """Create a key for NAME and print it once."""
     now = datetime.now(UTC).replace(microsecond=0)
     table = _table(now, options)
     try:
@@ -73,7 +75,7 @@ def create(file: Path, name: str, choose: bool, **options: Any) -> None:
     if choose:
         click.echo(f"{name} was added to {file}", err=True)
     else:
-        click.echo(f"{name} was added to {file}; its key, which is kept nowhere:", err=True)
+        click.echo(f"{name} was added to {file}; its key, which is not stored anywhere:", err=True)
         click.echo(key)
 
 
@@ -81,7 +83,7 @@ def create(file: Path, name: str, choose: bool, **options: Any) -> None:
 @_file
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def list_keys(file: Path, as_json: bool) -> None:
-    """List the keys: names, state and limits. The keys themselves are not known."""
+    """List the keys: names, state and limits. The keys themselves are not stored."""
     try:
         entries = parse_keys(file.read_text(encoding="utf-8"))
     except (KeysError, OSError, ValueError) as fault:
@@ -102,9 +104,9 @@ def list_keys(file: Path, as_json: bool) -> None:
 @command.command()
 @click.argument("name")
 @_file
-@click.option("--delete", is_flag=True, help="forget it altogether; the name may be given again")
+@click.option("--delete", is_flag=True, help="delete the entry; its name can be used again")
 def revoke(file: Path, name: str, delete: bool) -> None:
-    """Revoke NAME's key: requests with it are refused from the next look at the file on."""
+    """Revoke NAME's key: requests with it are refused from the next reload of the file on."""
     now = datetime.now(UTC).replace(microsecond=0)
     try:
         with keyedit.locked(file):
@@ -161,7 +163,7 @@ def _moment(text: str, now: datetime) -> datetime:
         raise stop(f"--expires {text!r}: write 90d, 12h, 4w or 2027-01-31") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if moment <= now:
-        raise stop(f"--expires {text!r} is past already")
+        raise stop(f"--expires {text!r} is in the past")
     return moment
 
 

@@ -2,9 +2,9 @@
 
 Read are both shapes of the discovery options (``models.bedrockDiscovery`` of early 2026, and the
 plugin's ``plugins.entries.amazon-bedrock.config``), every provider that speaks Bedrock's Converse,
-and the agents' model with its aliases. Whatever has no twin here is told in a note, never dropped
-in silence; secrets are named and not copied. Source: OpenClaw's documentation, *Amazon Bedrock*,
-February and mid 2026.
+and the agents' model with its aliases. What has no equivalent here is reported in a note, never
+silently dropped; secrets are named and not copied.
+Source: OpenClaw's documentation, *Amazon Bedrock*, February and mid 2026.
 """
 
 import re
@@ -86,7 +86,7 @@ def _discovery(
     for where, options in places:
         for key, value in options.items():
             if snake(key) not in _DISCOVERY:
-                done.notes.append(f"{where}.{key}: has no twin here")
+                done.notes.append(f"{where}.{key}: has no equivalent here")
             elif _is_told(f"{where}.{key}", value, done):
                 found[snake(key)] = value
     if _under(config, "plugins", "entries", PLUGIN).get("enabled") is False:
@@ -106,7 +106,7 @@ def _take_plugin(plugin: Mapping[str, Any], done: Imported) -> None:
         elif _SECRET.search(key) and key != "thinkingBudgetTokens":
             done.notes.append(f"{where}.{key}: a secret is not copied; set AWS's own variables")
         else:
-            done.notes.append(f"{where}.{key}: has no twin here")
+            done.notes.append(f"{where}.{key}: has no equivalent here")
 
 
 def _take_address(name: str, provider: Mapping[str, Any], done: Imported) -> None:
@@ -116,7 +116,11 @@ def _take_address(name: str, provider: Mapping[str, Any], done: Imported) -> Non
         if snake(key) in _SILENT:
             continue
         secret = _SECRET.search(key)
-        why = "a secret is not copied; set AWS's own variables" if secret else "has no twin here"
+        why = (
+            "a secret is not copied; set AWS's own variables"
+            if secret
+            else "has no equivalent here"
+        )
         done.notes.append(f"{where}.{key}: {why}")
     url = provider.get("baseUrl")
     if not isinstance(url, str) or not _is_told(f"{where}.baseUrl", url, done):
@@ -148,7 +152,7 @@ def _models(name: str, provider: Mapping[str, Any], done: Imported) -> Iterator[
         row: dict[str, Any] = {}
         for key, value in model.items():
             if snake(key) not in _MODEL:
-                done.notes.append(f"{where}.{key}: has no twin here")
+                done.notes.append(f"{where}.{key}: has no equivalent here")
             elif _is_told(f"{where}.{key}", value, done):
                 row[snake(key)] = _cost(where, value, done) if key == "cost" else value
         if "id" in row:
@@ -163,7 +167,7 @@ def _cost(where: str, cost: Any, done: Imported) -> Any:
         if snake(key) in ("input", "output", "cache_read", "cache_write"):
             kept[snake(key)] = price
         else:
-            done.notes.append(f"{where}.cost.{key}: has no twin here")
+            done.notes.append(f"{where}.cost.{key}: has no equivalent here")
     return kept
 
 
@@ -198,7 +202,7 @@ def _ours(ref: str, names: frozenset[str]) -> str | None:
 def _is_told(where: str, value: object, done: Imported) -> bool:
     """Whether ``value`` says something by itself: a reference to a variable does not."""
     if isinstance(value, str) and "${" in value:
-        done.notes.append(f"{where}: {value} names a variable, which is not read here")
+        done.notes.append(f"{where}: {value} refers to a variable, which is not resolved here")
         return False
     return value is not None
 

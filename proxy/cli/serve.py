@@ -126,7 +126,7 @@ def refuse_open_door(settings: Settings) -> None:
     raise stop(
         f"{settings.host} can be reached from other machines, and no API key is set.\n\n"
         "  export BEDROCK_PROXY_API_KEY=$(openssl rand -hex 32)\n\n"
-        "or say --no-auth if something in front of it asks for one."
+        "or use --no-auth if something in front of it authenticates clients."
     )
 
 

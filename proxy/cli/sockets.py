@@ -32,7 +32,7 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
     except OSError as fault:
         listener.close()
         raise stop(
-            f"{host}:{port} cannot be listened on: {fault.strerror}. "
+            f"{host}:{port} cannot be bound: {fault.strerror}. "
             f"Choose another {flag} (0 picks a free one)."
         ) from None
     listener.set_inheritable(True)

@@ -19,7 +19,7 @@ def native(answer: Json, headers: Mapping[str, str]) -> list[Event]:
     ``headers`` by lower-case name. Raises ``ProxyError`` 502 for an answer that is no object.
     """
     if not isinstance(answer, dict):
-        raise protocol_fault("a body that is no JSON object", headers.get("x-amzn-requestid"))
+        raise protocol_fault("a body that is not a JSON object", headers.get("x-amzn-requestid"))
     count = headers.get(_INPUT_TOKENS, "")
     tokens = int(count) if count.isascii() and count.isdigit() and len(count) < 12 else None
     return [("native", {"answer": answer, "inputTokens": tokens})]

@@ -127,7 +127,7 @@ _PARTS: Final[Mapping[str, Callable[[str, Json], Iterator[_Part]]]] = MappingPro
 
 def _object(value: Json, what: str) -> dict[str, Json]:
     if not isinstance(value, dict):
-        raise protocol_fault(f"{what} that is no JSON object")
+        raise protocol_fault(f"{what} that is not a JSON object")
     return value
 
 
@@ -140,11 +140,11 @@ def _list(value: Json, what: str) -> list[Json]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise protocol_fault(f"{what} that is no list")
+        raise protocol_fault(f"{what} that is not a list")
     return value
 
 
 def _text(value: Json, what: str) -> str:
     if not isinstance(value, str):
-        raise protocol_fault(f"{what} that is no text")
+        raise protocol_fault(f"{what} that is not text")
     return value

@@ -106,7 +106,7 @@ class ConverseStream:
         except orjson.JSONDecodeError:
             body = None
         if not isinstance(body, dict):
-            self.failure = protocol_fault(f"a {kind} event whose payload is no JSON object")
+            self.failure = protocol_fault(f"a {kind} event whose payload is not a JSON object")
             return None
         if kind in _CONTENT_EVENTS:
             if self.stopped:

@@ -61,7 +61,7 @@ def _refusal(request: Request, fault: HTTPException) -> ProxyError:
         return invalid(f"{method} is not allowed here.", code="method_not_allowed", status=405)
     if fault.status_code == 404:
         instead = _INSTEAD if path.rstrip("/").endswith(_OTHER_CHATS) else ""
-        message = f"There is no {method} {path} here.{instead}"
+        message = f"There is no {method} {path}.{instead}"
         return invalid(message, code="unknown_url", status=404)
     return invalid(str(fault.detail), code=None, status=fault.status_code)
 
@@ -82,7 +82,7 @@ def error_headers(error: ProxyError) -> list[tuple[bytes, bytes]]:
 
 def unforeseen() -> ProxyError:
     """What a client is told of a fault of ours."""
-    return ProxyError(500, "The proxy failed; its log has the reason.", code="internal_error")
+    return ProxyError(500, "The proxy failed; the reason is in its log.", code="internal_error")
 
 
 def header_value(text: str) -> bytes:

@@ -107,7 +107,7 @@ class Gate:
             self._metrics.rejected.labels("draining").inc()
             raise closing()
         if self._open >= self._max_streams:
-            raise self._overload(f"{self._max_streams} answers are under way already.")
+            raise self._overload(f"{self._max_streams} answers are already in progress.")
         self._open += 1
         self._empty.clear()
 
@@ -123,7 +123,7 @@ class Gate:
     def hold(self, size: int) -> None:
         """Take room for ``size`` bytes; see ``Held``."""
         if self._bytes + size > self._max_bytes and self._bytes:
-            raise self._overload("too many request bytes are held already.")
+            raise self._overload("too many bytes of request bodies are in memory.")
         self._bytes += size
 
     def let_go(self, size: int) -> None:

@@ -279,12 +279,8 @@ class Generate:
                 return other
 
             call, fault = question.call_for(choice, opening.again), opening.fault
-            if fault is not None:
-                other = await reword(fault, call)
-                if other is None:
-                    raise fault
-                call = other
-            answer = await upstream.open(call, record, reword, ration)
+            opening.fault = None
+            answer = await upstream.open(call, record, reword, ration, fault)
             answer.reworded = question.calls is not before
             await question.opened()
             told = choice > 0 or client.streaming or record.first_write
@@ -320,7 +316,7 @@ class Generate:
                     extra = error_headers(error)
                     await client.respond(error.status, dialect.error_body(error), extra)
         except TimeoutError:
-            logger.warning("a client that does not read was not told of its error")
+            logger.warning("an error could not be sent to a client that does not read")
 
 
 @dataclass(slots=True)

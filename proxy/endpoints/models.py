@@ -26,7 +26,7 @@ from proxy.errors import ProxyError, invalid
 from proxy.logs import request_line
 from proxy.metrics import Record
 
-_UNKNOWN: Final = "it is none of the models that this API key may use"
+_UNKNOWN: Final = "it is not one of the models that this API key may use"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Entry = Mapping[str, object]

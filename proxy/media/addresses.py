@@ -78,30 +78,30 @@ def parse_url(url: str, ports: frozenset[int] = PORTS) -> Target:
     if len(url) > MAX_URL:
         raise UrlRefused(f"the URL is longer than {MAX_URL} characters")
     if re.search(r"[\x00-\x20\x7f\\]", url):
-        raise UrlRefused("the URL holds a space, a control character or a backslash")
+        raise UrlRefused("the URL contains a space, a control character or a backslash")
     match = _URL.fullmatch(url)
     if match is None:
         raise UrlRefused("only https:// URLs are fetched")
     authority, path, query = match[1], match[2] or "/", match[3] or ""
     if "@" in authority:
-        raise UrlRefused("the URL holds a user name or password")
+        raise UrlRefused("the URL contains a user name or password")
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None:
         raise UrlRefused("the host must be plain ASCII (punycode for other scripts)")
     port = int(parts[2]) if parts[2] else 443
     if port not in ports:
-        raise UrlRefused(f"only the ports {', '.join(map(str, sorted(ports)))} are fetched from")
+        raise UrlRefused(f"only the ports {', '.join(map(str, sorted(ports)))} are allowed")
     return Target(_host(parts[1].lower()), port, quote(path + query, safe=_SAFE, errors="replace"))
 
 
 def follow(target: Target, location: str, ports: frozenset[int] = PORTS) -> Target:
     """Where a redirect from ``target`` to ``location`` leads. Raises ``UrlRefused``."""
     if len(location) > MAX_URL or re.search(r"[\x00-\x20\x7f\\]", location):
-        raise UrlRefused("the redirect's URL is too long or holds odd characters")
+        raise UrlRefused("the redirect's URL is too long or contains illegal characters")
     try:
         joined = urljoin(target.url, location)
     except ValueError:
-        raise UrlRefused("the redirect's URL is not one") from None
+        raise UrlRefused("the redirect's target is not a URL") from None
     return parse_url(joined, ports)
 
 

@@ -213,7 +213,7 @@ class Fetcher:
         if status != 200:
             raise _Failed("error", f"the server answered {status}")
         if headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
-            raise _Failed("bad_type", "the server sent it compressed, though asked not to")
+            raise _Failed("bad_type", "the server sent a compressed response against the request")
         length = headers.get("content-length", "")
         if length.isdigit() and int(length[:20]) > self._bounds.size:
             raise self._too_large()
@@ -253,7 +253,9 @@ class _Account:
     def take(self, size: int) -> None:
         self._left -= size
         if self._left < 0:
-            raise _Failed("too_large", f"all files of a request are over {self._total} bytes")
+            raise _Failed(
+                "too_large", f"all files of a request together exceed {self._total} bytes"
+            )
 
 
 class _Failed(Exception):

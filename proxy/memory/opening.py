@@ -19,7 +19,7 @@ def open_memory(*, room: int, ttl: float, url: str | None, secret: str | None) -
         return local
     if secret is None or len(secret) < LEAST_SECRET:
         raise ValueError(
-            f"what is remembered leaves the process encrypted; set valkey_key to a secret of"
+            f"entries are encrypted before they leave the process; set valkey_key to a secret of"
             f" {LEAST_SECRET} characters or more (openssl rand -hex 32), the same for all replicas"
         )
     client, faults = connect(url)

@@ -123,5 +123,5 @@ class SharedMemory:
             return None
         if self._away:
             self._away = False
-            logger.info("the shared memory is back")
+            logger.info("the shared memory can be reached again")
         return answer

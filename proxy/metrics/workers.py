@@ -100,7 +100,7 @@ class Link:
                 data, kind = await answer
                 return data, kind
         except (TimeoutError, ConnectionError):
-            raise Unavailable("the workers' parent does not answer") from None
+            raise Unavailable("the workers' parent process does not answer") from None
         finally:
             del self._wanted[number]
 

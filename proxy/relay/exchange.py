@@ -151,8 +151,7 @@ class Exchange:
             except ProxyError as error:
                 pending = encoder.pending()
                 if not pending and not self._spoken and opening.anew(error, answer):
-                    error.untraced()
-                    await self._close(answer)
+                    await self._return(answer, error)
                     continue
                 await self._write(pending)
                 raise
@@ -177,8 +176,7 @@ class Exchange:
                     await self._keep(collector.keepsake)
             except ProxyError as error:
                 if opening.anew(error, answer):
-                    error.untraced()
-                    await self._close(answer)
+                    await self._return(answer, error)
                     continue
                 raise
             finally:
@@ -229,6 +227,13 @@ class Exchange:
     async def _close(self, answer: Answer) -> None:
         await answer.close()
         self._answers.remove(answer)
+
+    async def _return(self, answer: Answer, error: ProxyError) -> None:
+        """Take ``answer`` for none: another one may still have a true status."""
+        error.untraced()
+        await self._close(answer)
+        if not self._answers:
+            self._speak_by = self._record.began + self._limits.grace
 
     async def _pump(
         self, answer: Answer, encoder: Encoder, spoken: Callable[[], None], alone: bool

@@ -31,7 +31,7 @@ def test_a_setting_names_a_place_or_a_path(text: str, place: SecretPlace | None)
     "text", ["arn:aws:s3:::bucket/keys.toml", "ssm:", "secretsmanager:a b", SECRET + "\n"]
 )
 def test_a_broken_place_is_no_path(text: str) -> None:
-    with pytest.raises(KeysError, match="names no secret"):
+    with pytest.raises(KeysError, match="does not name a secret"):
         secret_place(text)
 
 
@@ -76,10 +76,10 @@ def test_answers_are_read() -> None:
         (400, b'{"__type":"com.amazonaws#ResourceNotFoundException","Message":"s3cret"}',
          "ssm answered 400 ResourceNotFoundException"),
         (400, b'{"__type":"ParameterNotFound:http://x/"}', "ssm answered 400 ParameterNotFound"),
-        (500, b"<html>", "ssm answered 500 without JSON"),
-        (200, b"[]", "ssm answered 200 without JSON"),
-        (200, b'{"Parameter":{"Value":7}}', "ssm: the secret holds no text"),
-        (200, b'{"Parameter":[]}', "ssm: the secret holds no text"),
+        (500, b"<html>", "ssm answered 500 with a body that is not JSON"),
+        (200, b"[]", "ssm answered 200 with a body that is not JSON"),
+        (200, b'{"Parameter":{"Value":7}}', "ssm: the secret contains no text"),
+        (200, b'{"Parameter":[]}', "ssm: the secret contains no text"),
     ],
 )  # fmt: skip
 def test_refusals_show_a_name_and_no_more(status: int, body: bytes, told: str) -> None:

@@ -70,7 +70,7 @@ def test_every_field_of_an_entry_is_read() -> None:
         ("[keys.a", "not valid TOML"),
         ("a = " + "[" * 20_000, "not valid TOML"),
         ("a = " + "1" * 5_000, "not valid TOML"),
-        ("x = 1", "`x` is no part of a keys file"),
+        ("x = 1", "`x` does not belong in a keys file"),
         ("keys = 1", "one table per key"),
         ("[keys.a]\n", "[keys.a]: `hash` is missing"),
         ('[keys.a]\nhash = "md5:00"', "[keys.a]: `hash` must be sha256:"),
@@ -78,18 +78,18 @@ def test_every_field_of_an_entry_is_read() -> None:
         ('[keys.a]\nhash = "scrypt:n=1024,r=8,p=1:AAAAAAAAAAAAAAAA:' + "A" * 44 + '"', "16384"),
         ("[keys.a]\nhash = 1", "`hash` must be text"),
         (table("a", "requets_per_minute = 1"), "did you mean `requests_per_minute`?"),
-        (table("a", "streams = 0"), "whole numbers from 1 on"),
-        (table("a", "streams = true"), "whole numbers from 1 on"),
+        (table("a", "streams = 0"), "whole numbers, at least 1"),
+        (table("a", "streams = true"), "whole numbers, at least 1"),
         (table("a", "daily_budget_usd = 0"), "above 0"),
         (table("a", "daily_budget_usd = nan"), "above 0"),
         (table("a", 'expires = "2027-01-01"'), "without quotes"),
         (table("a", "models = []"), "leave it out"),
         (table("a", 'models = "x"'), "list of globs"),
         (table("a", 'service_tier = "fast"'), "must be one of default, flex"),
-        (table("a", 'request_metadata = { a = "é" }'), "AWS does not take"),
+        (table("a", 'request_metadata = { a = "é" }'), "AWS does not accept"),
         (table("a", "request_metadata = { }"), "1 to 16"),
         (table("a", 'guardrail = { guardrailIdentifier = "g" }'), "needs guardrailIdentifier and"),
-        (table("a", 'guardrail = { id = "g" }'), "`guardrail.id` is none of"),
+        (table("a", 'guardrail = { id = "g" }'), "`guardrail.id` must be one of"),
         (table('"a/b"'), "a key's name is"),
         (table("default"), "reserved"),
         (table("anonymous"), "reserved"),
@@ -118,7 +118,7 @@ def test_few_keys_may_be_chosen_by_people() -> None:
     "weak", ["short", "x" * 513, "with space in it", "ümlaut-ümlaut", "bop_" + "x" * 20]
 )
 def test_a_weak_or_unsendable_key_is_not_taken(weak: str) -> None:
-    with pytest.raises(ValueError, match=r"chosen key|minted keys"):
+    with pytest.raises(ValueError, match=r"chosen key|generated keys"):
         hash_chosen(weak)
 
 
@@ -269,7 +269,7 @@ async def test_a_changed_file_is_taken_and_a_broken_one_is_not(
         await asyncio.sleep(0.05)
         assert (await store.lookup(other.encode())).name == "b"
         assert [r.message for r in caplog.records if r.levelname == "ERROR"] == [
-            "the API keys were not reloaded; the old ones stay"
+            "the API keys were not reloaded; the old ones stay in force"
         ]
 
         file.unlink()
@@ -396,7 +396,7 @@ async def test_a_watch_that_fails_unforeseen_is_told(caplog: pytest.LogCaptureFi
     store.start()
     await until(lambda: caplog.records)
     await store.close()
-    assert caplog.records[0].getMessage() == "the task keys ended unforeseen"
+    assert caplog.records[0].getMessage() == "the task keys ended unexpectedly"
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"x" * 4_000_001, b"[keys"])

@@ -69,7 +69,7 @@ async def test_streams_are_given_back_once() -> None:
         "rate_limit_error",
     )
     assert (error.retry, error.retry_after) == ("throttle", 1.0)
-    assert error.message == "Rate limit reached for key a: 2 answers may be under way at a time."
+    assert error.message == "Rate limit reached for key a: 2 concurrent answers are allowed."
     await rig.admit(two, tenant="b")
     first.release()
     first.release()
@@ -162,7 +162,7 @@ async def test_a_budget_runs_from_midnight_to_midnight() -> None:
     assert (error.status, error.code, error.retry) == (429, "insufficient_quota", "never")
     assert error.retry_after == 23 * 3600
     assert error.message == (
-        "The daily budget for key a of $1 is used up; it renews at midnight UTC."
+        "The daily budget for key a of $1 is used up; it resets at midnight UTC."
     )
     rig.pass_time(23 * 3600)
     await rig.admit(limit, cost=0.5)

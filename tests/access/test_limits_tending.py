@@ -49,7 +49,7 @@ async def test_the_next_admission_tends_again_what_a_fault_left(caplog) -> None:
     async with asyncio.timeout(3):
         while not caplog.records:  # noqa: ASYNC110  # a task of its own decides
             await asyncio.sleep(0.001)
-    assert caplog.records[0].getMessage() == "the task limits ended unforeseen"
+    assert caplog.records[0].getMessage() == "the task limits ended unexpectedly"
     assert server.ended == []
     (await limiter.admit(asked)).release()
     async with asyncio.timeout(3):

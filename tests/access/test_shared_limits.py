@@ -94,7 +94,7 @@ async def test_streams_are_counted_over_replicas(replicas: Replicas) -> None:
     asked = demand(Allowance(streams=2))
     first, second = await one.admit(asked), await two.admit(asked)
     error = await refused(one, asked)
-    assert error.message == "Rate limit reached for key a: 2 answers may be under way at a time."
+    assert error.message == "Rate limit reached for key a: 2 concurrent answers are allowed."
     assert (error.status, error.code) == (429, "rate_limit_exceeded")
     await two.admit(demand(Allowance(streams=2), tenant="b"))
     second.release()
@@ -292,7 +292,7 @@ async def test_lost_data_is_told_again_before_more_is_given(
     assert (await refused(limiter, asked)).code == "limits_unavailable"  # others may enter first
     await asyncio.sleep(0.7)
     error = await refused(limiter, asked)
-    assert error.message.startswith("Rate limit reached for key a: 2 answers")
+    assert error.message.startswith("Rate limit reached for key a: 2 concurrent")
     kept.pop().release()  # gives its 40 cents back
     third = await eventually(limiter, asked)
     assert headers(third)["x-ratelimit-remaining-requests"] == "1"  # the fourth minus two lost

@@ -274,7 +274,7 @@ async def test_a_watch_over_the_files_that_fails_is_told(made, monkeypatch, capl
     monkeypatch.setattr(made.engine, "_mark", broken)
     made.engine.start()
     await asyncio.sleep(0.05)
-    assert any("credentials ended unforeseen" in r.getMessage() for r in caplog.records)
+    assert any("credentials ended unexpectedly" in r.getMessage() for r in caplog.records)
 
 
 # ---- after AWS refused --------------------------------------------------------------------------

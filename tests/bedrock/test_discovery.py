@@ -283,7 +283,7 @@ async def test_a_refresh_that_fails_unforeseen_is_told_and_tried_again_soon(
         assert len(plane.outcomes) == 1  # a reader waits for the first one only
         await asyncio.sleep(0.03)
     assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
-        "the task discovery-refresh ended unforeseen"
+        "the task discovery-refresh ended unexpectedly"
     ]
     plane.now += 6  # the first of the pauses between failures
     async with asyncio.timeout(3):

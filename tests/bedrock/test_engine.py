@@ -15,7 +15,7 @@ def test_a_bundle_that_cannot_be_read(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("nothing of the kind")
     for bundle, says in (
-        (empty, "holds no certificates"),
+        (empty, "contains no certificates"),
         (tmp_path / "none.pem", "No such file"),
         (tmp_path, "Is a directory"),
     ):

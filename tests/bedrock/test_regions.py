@@ -163,7 +163,7 @@ def test_variants_from_profile_and_environment(environment) -> None:
         ({"AWS_USE_FIPS_ENDPOINT": "true"}, None, "custom endpoint .* FIPS"),
         ({"AWS_USE_DUALSTACK_ENDPOINT": "true"}, None, "dual-stack"),
         ({"AWS_ENDPOINT_URL": "ftp://x"}, None, "not an http"),
-        ({"AWS_ENDPOINT_URL": "https://u:p@x"}, None, "must not hold a user name"),
+        ({"AWS_ENDPOINT_URL": "https://u:p@x"}, None, "must not contain a user name"),
         ({}, "broken", '"nowhere" services'),
     ],
 )

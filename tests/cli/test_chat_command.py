@@ -123,7 +123,7 @@ def test_reasoning_is_counted_as_a_first_token() -> None:
         (["--url", "{url}", "--demo", "hi"], {}, ["exclude each other"]),
         (["hi"], {}, ["AWS_BEARER_TOKEN_BEDROCK", "demo"]),
         (["hi"], NO_INSTANCE, ["No AWS credentials were found", "demo"]),
-        (["--demo"], {}, ["say something"]),
+        (["--demo"], {}, ["a prompt is missing"]),
         (["--demo", "--effort", "colossal", "hi"], {}, ["400 invalid_value", "reasoning_effort"]),
     ],
 )

@@ -181,7 +181,7 @@ def test_a_file_without_bedrock_is_told(run: Any, tmp_path: Path) -> None:
     file.write_text("{}")
     done = run("import", "openclaw", str(file))
     assert done.exit_code == 2
-    assert "says nothing of Amazon Bedrock" in done.output
+    assert "has no settings for Amazon Bedrock" in done.output
 
 
 def test_json5_without_its_package_names_the_extra(

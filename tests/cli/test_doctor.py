@@ -169,7 +169,7 @@ def test_a_model_that_is_not_for_chat_is_not_to_be_tried_again(
     told = checks["InvokeModel us-east-1"]
     assert (code, told["status"]) == (1, "warn")
     assert "Converse" in told["detail"]
-    assert told["fix"].startswith("nothing to mend")
+    assert told["fix"].startswith("no fix needed")
 
 
 def test_failover_targets_are_called_too(doctor: Doctor, simulator: Simulator) -> None:
@@ -296,7 +296,7 @@ def test_a_clash_of_packages(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) ->
     [
         (State("sigv4", "", False, absent=True, error="NoCredentials"), "fail", "aws configure"),
         (State("sigv4", "sso", False, error="TokenRetrievalError"), "fail", "exists and fails"),
-        (State("bearer", "bearer", True, expiry=1.0), "warn", "cannot be renewed"),
+        (State("bearer", "bearer", True, expiry=1.0), "warn", "cannot be refreshed"),
         (State("sigv4", "iam-role", True, expiry=4e9), "ok", ""),
     ],
 )

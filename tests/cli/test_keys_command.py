@@ -127,9 +127,9 @@ def test_the_file_behind_a_link_is_changed_and_the_link_stays(tmp_path: Path) ->
         (("create", "a/b"), "a key's name is"),
         (("create", "default"), "reserved"),
         (("create", "a", "--expires", "soon"), "write 90d"),
-        (("create", "a", "--expires", "2001-01-01"), "past already"),
+        (("create", "a", "--expires", "2001-01-01"), "in the past"),
         (("create", "a", "--metadata", "x"), "KEY=VALUE"),
-        (("create", "a", "--metadata", "x=é"), "AWS does not take"),
+        (("create", "a", "--metadata", "x=é"), "AWS does not accept"),
         (("create", "a", "--guardrail", "x"), "ID:VERSION"),
         (("create", "a", "--streams", "0"), "Invalid value"),
         (("list",), "no such file"),
@@ -148,7 +148,7 @@ def test_keys_kept_in_aws_are_not_looked_for_on_disk(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BEDROCK_PROXY_KEYS", "ssm:/proxy/keys")
     ended = CliRunner().invoke(command, ["create", "a"])
     assert ended.exit_code == 2
-    assert "is kept in AWS" in ended.output
+    assert "is stored in AWS" in ended.output
 
 
 def test_a_broken_file_is_never_overwritten(tmp_path: Path) -> None:

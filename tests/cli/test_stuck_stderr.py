@@ -107,7 +107,7 @@ def test_clients_do_not_notice_and_the_loss_is_told() -> None:
         lost = served.dropped()
         assert 100 < lost < 3_000
         reading = served.read()
-        wait_until(lambda: b"lines were lost" in served.said)
+        wait_until(lambda: b"lines were dropped" in served.said)
         served.ask(20)
         assert served.dropped() == lost
         served.process.send_signal(signal.SIGTERM)
@@ -143,7 +143,7 @@ def test_neither_workers_nor_their_parent_stand_still() -> None:
             assert not asker.is_alive()
         assert served.dropped() > 0
         reading = served.read()
-        wait_until(lambda: served.said.count(b"lines were lost") == 2)
+        wait_until(lambda: served.said.count(b"lines were dropped") == 2)
         time.sleep(0.2)
         served.process.send_signal(signal.SIGTERM)
         reading.join(20)

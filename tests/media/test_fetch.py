@@ -213,7 +213,7 @@ async def test_a_redirect_loop_ends() -> None:
         (httpx.Response(200, content=b"BM short"), "it is bmp", "bad_type"),
         (httpx.Response(200, content=b""), "it is not an image", "bad_type"),
         (httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Dripping([b"x"])),
-         "sent it compressed", "bad_type"),
+         "sent a compressed response", "bad_type"),
         (httpx.Response(200, headers={"content-length": "999999999999999999999"},
                         stream=Dripping([PNG])), "it is over 1000 bytes", "too_large"),
         (httpx.Response(200, stream=Dripping([PNG] * 10)), "it is over 1000 bytes", "too_large"),
@@ -328,7 +328,7 @@ async def test_numbers_and_sums_are_bounded() -> None:
     assert (caught.value.param, net.requests) == ("messages[2]", [])
     await net.fetcher.fetch_all(wanted(*urls[:2]))  # 216 bytes
     net.answer = lambda r: httpx.Response(200, content=PNG + bytes(50))
-    with pytest.raises(ProxyError, match="all files of a request are over 250 bytes"):
+    with pytest.raises(ProxyError, match="all files of a request together exceed 250 bytes"):
         await net.fetcher.fetch_all(wanted(*urls[:2]))
 
 

@@ -325,7 +325,7 @@ def test_a_name_that_resolves_to_nothing_is_a_502() -> None:
     with serving("http://bedrock.invalid", settings=FAST) as proxy:
         told = ask(proxy)
         assert (told.status, told.error["code"]) == (502, "upstream_unreachable")
-        assert told.error["message"] == "Bedrock cannot be reached (its name is not found)."
+        assert told.error["message"] == "Bedrock cannot be reached (its name cannot be resolved)."
 
 
 class _Plain(socketserver.BaseRequestHandler):

@@ -213,7 +213,7 @@ class ChatCollector(Answer):
         try:
             message = self._message()
         except TypeError as fault:  # noticed only here, where what came is joined
-            raise protocol_fault("a fragment that is no text") from fault
+            raise protocol_fault("a fragment that is not text") from fault
         return {
             "index": self.index,
             "message": message,

@@ -128,7 +128,7 @@ async def test_a_certificate_for_another_name_is_refused(kind: str, authority: A
 @pytest.mark.parametrize(
     ("trusting", "named", "says"),
     [
-        (False, True, "no authority that is trusted here signed its certificate"),
+        (False, True, "its certificate is not signed by a trusted authority"),
         (True, False, "its certificate is for another host"),
     ],
 )
