@@ -123,6 +123,10 @@ def _no_links(request: Any) -> Sequence[Link]:
     return ()
 
 
+def _nowhere(request: Any, kind: str) -> str | None:
+    return None
+
+
 def _as_it_is(request: Any, found: Mapping[str, Linked]) -> Any:
     return request
 
@@ -200,3 +204,5 @@ class Dialect:
     """Remote media that the request names."""
     linked: Callable[[Any, Mapping[str, Linked]], Any] = _as_it_is
     """The request with those media in it, by URL."""
+    locate: Callable[[Any, str], str | None] = _nowhere
+    """The parameter that brought an image, a document, a video or audio, which Bedrock refused."""

@@ -53,6 +53,10 @@ _EFFORTS: Final = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"
 _QUOTES_THE_REQUEST: Final = re.compile(
     r"validation errors? detected|failed to satisfy constraint", re.IGNORECASE
 )
+_NO_MEDIA: Final = re.compile(
+    r"support the (image|document|video|audio) content block", re.IGNORECASE
+)
+"""Recorded: video to Claude."""
 _THINKING: Final = frozenset({"thinking", "reasoning_config"})
 _NO_CACHE: Final = "did not allow prompt caching"
 """The one refusal of a capability that comes as a 403."""
@@ -89,6 +93,14 @@ def find_repair(status: int, message: str, traits: Traits) -> Repair | None:
             changes = {key: new for key, new in taught.items() if getattr(traits, key) != new}
             return Repair(row.name, MappingProxyType(changes), row.lasting) if changes else None
     return None
+
+
+def refused_media(status: int, message: str) -> str | None:
+    """The kind of media that the model does not take, where that is what was refused."""
+    if status != 400 or _QUOTES_THE_REQUEST.search(message):
+        return None
+    match = _NO_MEDIA.search(message)
+    return None if match is None else match[1].lower()
 
 
 def for_the_request(repair: Repair, refused: Body) -> Repair:

@@ -25,6 +25,7 @@ from proxy.catalog.repairs import (
     find_repair,
     for_the_request,
     keeps_what_matters,
+    refused_media,
     with_changes,
 )
 from proxy.dialect import Dialect, Keepsake, Options, Request, Translation
@@ -130,6 +131,7 @@ class Question:
             return known  # another choice was refused before, and has reworded it
         repair = find_repair(error.status, error.message, self.model.traits)
         if repair is None:
+            self._locate(error)
             return None
         repair = for_the_request(repair, self.translation.body)
         wiser = replace(self.model, traits=with_changes(self.model.traits, repair.changes))
@@ -144,6 +146,12 @@ class Question:
         self.model = wiser
         self._take(translation, bodies)
         return self.call_for(choice, again)
+
+    def _locate(self, error: ProxyError) -> None:
+        """Name the part that the model does not take; Bedrock tells only its kind."""
+        kind = refused_media(error.status, error.message)
+        if kind is not None:
+            error.param = error.param or self._dialect.locate(self._request, kind)
 
     async def opened(self) -> None:
         """An answer has begun: these words were right."""

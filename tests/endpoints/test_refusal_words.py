@@ -6,6 +6,7 @@ Here every wording passes the whole proxy and the official SDK.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -14,6 +15,7 @@ from proxy.simulator import Simulator
 from tests.support.running import serving
 
 SONNET = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+GIF = "R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs="
 SAYS = "The model returned the following errors: "
 OVERFLOWS = (
     SAYS + "prompt is too long: 210000 tokens > 200000 maximum",
@@ -95,8 +97,25 @@ def test_a_conversation_that_grew_too_long(simulator: Simulator, client: openai.
     simulator.reset()
     for model in (SONNET, "us.amazon.nova-2-lite-v1:0", "us.amazon.nova-micro-v1:0",
                   "us.meta.llama3-3-70b-instruct-v1:0"):  # fmt: skip
-        with pytest.raises(openai.BadRequestError) as caught:
+        messages: Any = [{"role": "user", "content": [{"type": "text", "text": "Hi"}, picture]}]
+    with pytest.raises(openai.BadRequestError) as caught:
             client.chat.completions.create(
                 model=model, messages=[{"role": "user", "content": "word " * 1_000_000}]
             )
         assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("kind", "param"), [("image", "messages[0].content[1].type"), ("audio", None)]
+)
+def test_media_that_a_model_does_not_take_are_named(
+    simulator: Simulator, client: openai.OpenAI, kind: str, param: str | None
+) -> None:
+    simulator.reset()
+    words = f"This model doesn't support the {kind} content block that you provided."
+    simulator.control("error", error="ValidationException", message=words, model=".")
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/gif;base64,{GIF}"}}
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model=SONNET, messages=messages)
+    assert (caught.value.param, caught.value.code) == (param, "invalid_value")
+    assert words in caught.value.message

@@ -9,6 +9,7 @@ from typing import Final
 from proxy.dialect import Dialect
 from proxy.openai.chat.from_converse import ChatCollector, ChatEncoder, end, render
 from proxy.openai.chat.links import linked, links
+from proxy.openai.chat.media_places import locate
 from proxy.openai.chat.recollection import lacking, restored
 from proxy.openai.chat.request import parse_request
 from proxy.openai.chat.to_converse import translate
@@ -31,6 +32,7 @@ CHAT: Final = Dialect(
     weigh=weigh,
     links=links,
     linked=linked,
+    locate=locate,
 )
 
 
