@@ -97,8 +97,7 @@ def test_a_conversation_that_grew_too_long(simulator: Simulator, client: openai.
     simulator.reset()
     for model in (SONNET, "us.amazon.nova-2-lite-v1:0", "us.amazon.nova-micro-v1:0",
                   "us.meta.llama3-3-70b-instruct-v1:0"):  # fmt: skip
-        messages: Any = [{"role": "user", "content": [{"type": "text", "text": "Hi"}, picture]}]
-    with pytest.raises(openai.BadRequestError) as caught:
+        with pytest.raises(openai.BadRequestError) as caught:
             client.chat.completions.create(
                 model=model, messages=[{"role": "user", "content": "word " * 1_000_000}]
             )
@@ -115,6 +114,7 @@ def test_media_that_a_model_does_not_take_are_named(
     words = f"This model doesn't support the {kind} content block that you provided."
     simulator.control("error", error="ValidationException", message=words, model=".")
     picture = {"type": "image_url", "image_url": {"url": f"data:image/gif;base64,{GIF}"}}
+    messages: Any = [{"role": "user", "content": [{"type": "text", "text": "Hi"}, picture]}]
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=SONNET, messages=messages)
     assert (caught.value.param, caught.value.code) == (param, "invalid_value")
