@@ -74,9 +74,11 @@ SEEN: dict[str, Callable[[Running], str]] = {
     ),
     "The provided model identifier is invalid.": chat("us.amazon.nova-prow-v1:0"),
     "…is an embedding model: POST /v1/embeddings.": chat(TITAN),
-    "… is no embedding model that is known here.": embed(SONNET),
-    "token ids of OpenAI's vocabulary mean nothing …": embed(TITAN, input=[1, 2]),
-    "Invalid value for 'dimensions': … gives vectors of …": embed(TITAN, dimensions=77),
+    "… is not a known embedding model.": embed(SONNET),
+    "token ids of OpenAI's vocabulary are not supported by Bedrock's models; …": embed(
+        TITAN, input=[1, 2]
+    ),
+    "Invalid value for 'dimensions': … returns vectors of …": embed(TITAN, dimensions=77),
     "There is no POST /v1/v1/chat/completions.": post("/v1/v1/chat/completions"),
     "API_KEY_SECRET_ARN: the API key cannot be read: …": said(
         "serve", "--like", "bedrock-access-gateway", API_KEY_SECRET_ARN=SECRET,

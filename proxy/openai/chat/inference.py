@@ -79,7 +79,7 @@ def _max_tokens(request: ChatRequest, traits: Traits, notes: Notes) -> int | Non
     if traits.clamp_output and traits.max_output_tokens is not None:
         value = min(value, traits.max_output_tokens)
     if value != asked:
-        notes.add("max_tokens:clamped", param, f"This model takes {value} here.")
+        notes.add("max_tokens:clamped", param, f"This model accepts {value}.")
     return value
 
 
@@ -94,16 +94,18 @@ def _sampling(request: ChatRequest, traits: Traits, notes: Notes) -> dict[str, f
         if value is None:
             continue
         if name not in traits.sampling:
-            _drop(name, value, "This model does not take it.", notes)
+            _drop(name, value, "This model does not support it.", notes)
             continue
         sampling[name] = value
     if sampling.get("temperature", 0) > 1:
-        notes.add("temperature:clamped", "temperature", "Converse takes temperatures from 0 to 1.")
+        notes.add(
+            "temperature:clamped", "temperature", "Converse accepts temperatures from 0 to 1."
+        )
         sampling["temperature"] = 1
     if traits.one_sampler and "temperature" in sampling and "top_p" in sampling:
         # Of the two the one goes that asks for nothing; if both ask for something, top_p.
         gone = "temperature" if sampling["temperature"] == _NEUTRAL else "top_p"
-        _drop(gone, sampling.pop(gone), "This model takes only one of the two.", notes)
+        _drop(gone, sampling.pop(gone), "This model accepts only one of the two.", notes)
     return sampling
 
 
@@ -126,7 +128,7 @@ def _penalties(request: ChatRequest, traits: Traits, notes: Notes) -> dict[str, 
         if traits.penalties:
             penalties[name] = value
         else:
-            notes.add(f"{name}:dropped", name, "This model does not take it.")
+            notes.add(f"{name}:dropped", name, "This model does not support it.")
     return penalties
 
 
@@ -138,7 +140,7 @@ def _stop(
         return (), ()
     wanted = tuple(dict.fromkeys(entry for entry in asked if entry))
     if "" in asked:
-        notes.add("stop:dropped", "stop", "An empty stop sequence cannot be met.")
+        notes.add("stop:dropped", "stop", "An empty stop sequence has no effect.")
     if len(wanted) + asked.count("") != len(asked):
         notes.tell("stop:merged")
     if not traits.stop:

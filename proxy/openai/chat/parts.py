@@ -92,7 +92,9 @@ def assistant_blocks(message: Mapping[str, Json], at: str, intake: Intake) -> li
     if message.get("refusal"):
         blocks += _text(message["refusal"], intake)
     if message.get("images"):
-        intake.notes.add("images:dropped", f"{at}.images", "Images stand in a user's turn only.")
+        intake.notes.add(
+            "images:dropped", f"{at}.images", "Images are accepted in user messages only."
+        )
     return blocks
 
 

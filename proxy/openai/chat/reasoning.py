@@ -102,9 +102,9 @@ class _Ask:
         thinking may well go together, but no record shows it: what must come of it is sure.
         """
         if self.forced or self.schema_tool:
-            return "A tool that must be called forbids thinking."
+            return "A forced tool call excludes thinking."
         if self.request.response_format.kind == "json_schema":
-            return "A JSON schema wins over thinking."
+            return "A JSON schema takes precedence over thinking."
         return ""
 
     def dropped(self, message: str) -> None:
@@ -132,7 +132,7 @@ class _Ask:
             return None
         level = _within(word, self.traits.efforts)
         if level != word:
-            self.notes.add(f"{self.wish.path}:clamped", self.wish.path, f"It takes {level} here.")
+            self.notes.add(f"{self.wish.path}:clamped", self.wish.path, f"It accepts {level}.")
         return level
 
 
@@ -194,7 +194,7 @@ def _budget(ask: _Ask) -> ReasoningTranslation:
         ask.dropped("The reasoning of the current tool calls was not sent back.")
         return plain
     if _mode(ask) not in (None, "enabled"):
-        ask.notes.add("thinking:emulated", "thinking.type", "This model thinks within a budget.")
+        ask.notes.add("thinking:emulated", "thinking.type", "This model only accepts a budget.")
     budget, max_tokens = _room(ask)
     if budget >= (max_tokens or budget + 1):
         ask.dropped("The token limit leaves no room for thinking.")
@@ -233,7 +233,7 @@ def _adaptive(ask: _Ask) -> ReasoningTranslation:
     if asked == "adaptive" or (asked == "between_tools" and ask.traits.between_tools):
         mode = dict(ask.wish.thinking or {})
     elif asked == "between_tools":
-        ask.notes.add("thinking:emulated", "thinking.type", "It thinks as it likes here.")
+        ask.notes.add("thinking:emulated", "thinking.type", "The model decides how much to think.")
     if mode["type"] == "adaptive":
         hidden = ask.wish.exclude or ask.off
         mode.setdefault("display", "omitted" if hidden else "summarized")
@@ -255,11 +255,11 @@ def _nova(ask: _Ask) -> ReasoningTranslation:
         return ReasoningTranslation(fields, None, ask.max_tokens, on=True)
     if ask.max_tokens is not None:
         param = ask.request.max_tokens_field
-        ask.notes.add("max_tokens:dropped", param, "High effort takes no token limit here.")
+        ask.notes.add("max_tokens:dropped", param, "High effort excludes a token limit.")
     lost = frozenset({"temperature", "top_p", "top_k"})
     for name in ("temperature", "top_p", "top_k"):
         if getattr(ask.request, name) is not None:
-            ask.notes.add(f"{name}:dropped", name, "High effort takes no sampling here.")
+            ask.notes.add(f"{name}:dropped", name, "High effort excludes sampling.")
     return ReasoningTranslation(fields, None, None, lost, on=True)
 
 
@@ -282,7 +282,7 @@ def _qwen(ask: _Ask) -> ReasoningTranslation:
     level = ask.effort()
     word = "low" if level == "low" else "high"
     if level not in (None, word):
-        ask.notes.add(f"{ask.wish.path}:clamped", ask.wish.path, f"It takes {word} here.")
+        ask.notes.add(f"{ask.wish.path}:clamped", ask.wish.path, f"It accepts {word}.")
     return ReasoningTranslation({"reasoning_config": word}, None, ask.max_tokens)
 
 
@@ -321,9 +321,9 @@ def _room(ask: _Ask) -> tuple[int, int | None]:
             budget = min(budget, max(MIN_BUDGET, total - given))
         if total != given:
             param = ask.request.max_tokens_field
-            ask.notes.add("max_tokens:clamped", param, f"Thinking needs {total} here.")
+            ask.notes.add("max_tokens:clamped", param, f"With thinking this model needs {total}.")
     if budget != wished and ask.wish.budget is not None:
-        ask.notes.add(f"{ask.wish.path}:clamped", ask.wish.path, f"It takes {budget} tokens here.")
+        ask.notes.add(f"{ask.wish.path}:clamped", ask.wish.path, f"It accepts {budget} tokens.")
     return budget, total
 
 
@@ -344,7 +344,7 @@ def _sampling_lost(ask: _Ask) -> frozenset[str]:
     }
     names = frozenset(name for name, is_lost in lost.items() if is_lost) & ask.traits.sampling
     for name in sorted(names):
-        ask.notes.add(f"{name}:dropped", name, "Thinking takes no such sampling.")
+        ask.notes.add(f"{name}:dropped", name, "Not accepted together with thinking.")
     return names
 
 

@@ -64,7 +64,7 @@ def _tool(entry: Json, path: str, deep: bool) -> ToolSpec:
         at = path if nested is None else f"{path}.{kind}"
         return _spec(kind, inner, source, path, at, deep)
     if not kind or kind.isspace() or len(kind) > 256:
-        raise bad_value(f"{path}.type", "it names no kind of tool.")
+        raise bad_value(f"{path}.type", "it does not name a kind of tool.")
     return ToolSpec(kind="builtin", name=kind, path=path, source=source)
 
 

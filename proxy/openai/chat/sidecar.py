@@ -44,7 +44,9 @@ def service_tier(request: ChatRequest, options: Options, notes: Notes) -> Json:
         asked = {"type": tier}
     if options.service_tier is not None:
         if asked not in (None, {"type": options.service_tier}):
-            notes.add("service_tier:dropped", "service_tier", "The operator's tier is in force.")
+            notes.add(
+                "service_tier:dropped", "service_tier", "The operator's service tier applies."
+            )
         return {"type": options.service_tier}
     if request.service_tier == "scale":
         notes.add("service_tier:dropped", "service_tier", "Bedrock has no scale tier.")
@@ -84,7 +86,7 @@ def _put(pairs: dict[str, str], key: str, value: str, param: str, notes: Notes) 
             _note_dropped(notes, key)
         return
     if name != key or text != value:
-        notes.add("metadata:clamped", param, "AWS takes fewer characters in request metadata.")
+        notes.add("metadata:clamped", param, "AWS allows fewer characters in request metadata.")
     pairs[name] = text
 
 

@@ -84,7 +84,11 @@ def _native(
         return None
     schema, spoken = closed
     if spoken:
-        notes.add("response_format.schema:moved", _SCHEMA, "Bounds are not enforced, only told.")
+        notes.add(
+            "response_format.schema:moved",
+            _SCHEMA,
+            "Bounds are described to the model, not enforced.",
+        )
     definition: dict[str, Json] = {"schema": orjson.dumps(schema).decode(), "name": wish.name}
     if wish.description.strip():
         definition["description"] = wish.description
@@ -127,6 +131,10 @@ def _by_tool(
 
 
 def _in_words(wish: ResponseFormat, tools: ToolTranslation, notes: Notes) -> FormatTranslation:
-    notes.add("response_format:emulated", "response_format", "The schema is told, not enforced.")
+    notes.add(
+        "response_format:emulated",
+        "response_format",
+        "The schema is given to the model as text and not enforced.",
+    )
     hint = _FITTING + orjson.dumps(wish.schema).decode()
     return FormatTranslation(tools, system_hint=hint, json_mode="prompt")

@@ -58,7 +58,7 @@ def translate(request: ChatRequest, model: Model, options: Options) -> Translati
     Raises ``ProxyError`` 400 for what cannot be mapped, and in strict mode for every loss.
     """
     if request.n > options.max_choices:
-        raise invalid(f"At most {options.max_choices} choices can be asked for here.", "n")
+        raise invalid(f"At most {options.max_choices} choices can be requested.", "n")
     traits = model.traits
     if traits.embeds != "none":
         raise invalid(
@@ -177,7 +177,7 @@ def _native_fields(request: ChatRequest, options: Options, notes: Notes) -> Mapp
     kept = {key: value for key, value in fields.items() if not key.startswith(_OPERATOR_ONLY)}
     if len(kept) != len(fields):
         param = "additionalModelRequestFields"
-        notes.add(f"{param}:dropped", param, "What is Bedrock's own is the operator's here.")
+        notes.add(f"{param}:dropped", param, "Bedrock-specific fields are set by the operator.")
     return kept
 
 
@@ -193,7 +193,7 @@ def _guardrail(request: ChatRequest, options: Options, notes: Notes) -> dict[str
 
 
 def _note_guardrail(notes: Notes, param: str) -> None:
-    notes.add("guardrailConfig:dropped", param, "The operator's guardrail is in force.")
+    notes.add("guardrailConfig:dropped", param, "The operator's guardrail applies.")
 
 
 def _merged(under: Mapping[str, Json], over: Mapping[str, Json]) -> dict[str, Json]:

@@ -65,12 +65,12 @@ def arguments_to_input(arguments: Json, path: str, notes: Notes) -> dict[str, Js
         return {UNREADABLE: arguments}
     if isinstance(value, dict):
         return value
-    notes.add(_TOKEN, path, "The arguments are no JSON object.")
+    notes.add(_TOKEN, path, "The arguments are not a JSON object.")
     return {WRAPPED: value}
 
 
 def _repaired(text: str, path: str, notes: Notes) -> dict[str, Json]:
-    notes.add(_TOKEN, path, "The arguments are no valid JSON.")
+    notes.add(_TOKEN, path, "The arguments are not valid JSON.")
     found = _leading_object(text)
     if found is None:
         found = _closed(text)

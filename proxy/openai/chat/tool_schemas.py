@@ -177,7 +177,7 @@ class _Cleaner:
         if key == "pattern" and self._unreadable(value):
             self._note("dropped", "This model's schemas take no look-around in a pattern.")
         elif key == "$ref" and not isinstance(value, str):
-            self._note("dropped", "A reference in the schema is no string.")
+            self._note("dropped", "A reference in the schema is not a string.")
         elif key == "type" and not _is_type(value):
             self._note("dropped", "The schema names a type that JSON does not have.")
         elif key == "required":
@@ -278,7 +278,11 @@ def _object_on_top(schema: Mapping[str, Json], path: str) -> Schema:
 def _without_top_keywords(top: Schema, path: str, notes: Notes) -> Schema:
     lost = top.keys() - _TOP_KEPT - _NO_LOSS
     if lost:
-        notes.add("tools.parameters:dropped", path, "This model's schemas take no such keyword.")
+        notes.add(
+            "tools.parameters:dropped",
+            path,
+            "This model does not support this keyword in a schema.",
+        )
     return {key: value for key, value in top.items() if key in _TOP_KEPT}
 
 

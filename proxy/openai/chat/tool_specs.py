@@ -117,11 +117,15 @@ def _function_spec(
         strict = closed_schema(schema) if traits.strict_tools and room else None
         if strict is None:
             notes.add(
-                "tools.strict:dropped", f"{nested}.strict", "This tool cannot be strict here."
+                "tools.strict:dropped",
+                f"{nested}.strict",
+                "This model does not support strict for this tool.",
             )
         elif strict[1]:
             notes.add(
-                "tools.parameters:moved", path, "Strict schemas take no bounds; they became words."
+                "tools.parameters:moved",
+                path,
+                "Strict schemas accept no bounds; they were moved into descriptions.",
             )
     inner = _head(names.to_bedrock(spec.name), spec.description, traits)
     inner["inputSchema"] = {"json": schema if strict is None else strict[0]}

@@ -119,7 +119,9 @@ def translate_tools(
     if offers:
         if not traits.tools:
             legacy = request.legacy_functions
-            raise unsupported("This model takes no tools.", "functions" if legacy else "tools")
+            raise unsupported(
+                "This model does not support tools.", "functions" if legacy else "tools"
+            )
         return _offer(blank, entries, grounding, choice, history, traits, notes)
     if _demands(choice):
         raise unsupported("None of the tools can be used with this model.", "tools")
@@ -178,7 +180,7 @@ def _check_choice(choice: ToolChoice, specs: Sequence[ToolSpec], legacy: bool) -
         if spec is None:
             raise invalid(f"The chosen tool {name!r} is not among the tools.", param)
         if choice.mode == "named" and spec.kind == "builtin":
-            raise unsupported("A built-in tool cannot be demanded by name.", param)
+            raise unsupported("A built-in tool cannot be required by name.", param)
 
 
 def _withheld(
@@ -266,7 +268,7 @@ def _choose(
         return _Choice({"tool": {"name": one}})
     if one is not None and "any" in told:
         return _Choice({"any": {}}, only=one)
-    notes.add("tool_choice:emulated", "tool_choice", "This model cannot be made to call a tool.")
+    notes.add("tool_choice:emulated", "tool_choice", "This model cannot be forced to call a tool.")
     return _Choice(hint=_MUST_CALL_ONE.format(one) if one else _MUST_CALL)
 
 

@@ -118,7 +118,9 @@ class _Walk:
             self.turns.system = blocks
         elif blocks:
             if leading:
-                self._notes.add("system:moved", "messages[0]", "This model takes no system prompt.")
+                self._notes.add(
+                    "system:moved", "messages[0]", "This model does not support a system prompt."
+                )
             self._add("user", blocks)
 
     def read(self, index: int) -> None:
@@ -144,7 +146,7 @@ class _Walk:
             self._prefill()
         if not messages:
             self._notes.add(
-                "user_message:added", "messages", "Bedrock needs a user message; there is none."
+                "user_message:added", "messages", "Bedrock requires at least one user message."
             )
             self._add("user", [{"text": CONTINUE}])
 
@@ -165,7 +167,7 @@ class _Walk:
 
     def _unname(self, message: Mapping[str, Json], at: str) -> None:
         if message.get("name"):
-            self._notes.add("name:dropped", f"{at}.name", "Converse has no place for names.")
+            self._notes.add("name:dropped", f"{at}.name", "Converse has no field for names.")
 
     def _system(self, message: Mapping[str, Json], at: str) -> None:
         self._unname(message, at)
@@ -174,7 +176,9 @@ class _Walk:
             self._held += blocks
         elif blocks:
             self._notes.add(
-                "system:moved", at, "This model takes no system message in mid-conversation."
+                "system:moved",
+                at,
+                "This model does not support a system message within the conversation.",
             )
             self._add("user", _as_user(blocks))
             self._anchor()
@@ -192,7 +196,9 @@ class _Walk:
         self._release()
         if not self.turns.messages and not self._traits.leading_assistant:
             self._notes.add(
-                "user_message:added", at, "This model needs a user message before an assistant's."
+                "user_message:added",
+                at,
+                "This model needs a user message before an assistant message.",
             )
             self._add("user", [{"text": FILLER}])
         self._say(blocks + closing_mark(message, at, blocks))
@@ -253,7 +259,9 @@ class _Walk:
     def _result(self, call: Call, moved: list[Block]) -> list[Block]:
         content, mark, failed = [{"text": NO_RESULT}], None, True
         if call.result is None:
-            self._notes.add("tool_results:added", call.path, "No message answers this tool call.")
+            self._notes.add(
+                "tool_results:added", call.path, "No message has the result of this tool call."
+            )
         else:
             message, at = self._messages[call.result], f"messages[{call.result}]"
             content, media, mark = result_blocks(message, at, self._intake)
@@ -267,12 +275,12 @@ class _Walk:
             result["status"] = "error"
         elif failed and call.result is not None:
             path = f"messages[{call.result}]"
-            why = "This model takes no mark of a failed tool call."
+            why = "This model does not accept an error status on a tool result."
             self._notes.add("tool_results.status:dropped", path, why)
         return [{"toolResult": result}, *closing]
 
     def _orphan(self, message: Mapping[str, Json], at: str) -> None:
-        self._notes.add("tool_results:moved", at, "This result belongs to no call before it.")
+        self._notes.add("tool_results:moved", at, "This result belongs to no preceding tool call.")
         content, media, mark = result_blocks(message, at, self._intake)
         name = message.get("tool_call_id") or message.get("name")
         head: Block = {"text": f"[Result of an earlier tool call, {name}]"}
@@ -309,7 +317,7 @@ class _Walk:
             self._results = False
         else:
             self._notes.add(
-                "system:moved", "messages", "A system message cannot follow an assistant's."
+                "system:moved", "messages", "A system message cannot follow an assistant message."
             )
             self._add("user", _as_user(blocks))
             self._anchor()

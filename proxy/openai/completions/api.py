@@ -77,7 +77,7 @@ class _OverChat:
     def translate(self, request: CompletionsRequest, model: Model, options: Options) -> Translation:
         """Raises ``ProxyError`` 400 as chat does."""
         if request.n > options.max_choices:
-            raise invalid(f"At most {options.max_choices} choices can be asked for here.", "n")
+            raise invalid(f"At most {options.max_choices} choices can be requested.", "n")
         asked = [self._chat.translate(one, model, options) for one in request.chats]
         chats = tuple(one for one in asked for _ in range(request.n))
         prompts = (prompt for prompt in request.prompts for _ in range(request.n))

@@ -57,7 +57,7 @@ def read_request(body: bytes) -> tuple[CompletionsRequest, dict[str, Json]]:
     fields = {**extra, **fields} if isinstance(extra, dict) else fields
     for name in _CHAT_ONLY:
         if fields.get(name) not in (None, []):
-            raise unsupported("Legacy completions know no such thing; use chat completions.", name)
+            raise unsupported("not available in legacy completions; use chat completions.", name)
     n = read_integer(fields, "n", 1, MAX_CHOICES) or 1
     _refuse_unanswerable(fields, n)
     length = read_integer(fields, "max_tokens", 1)
@@ -93,7 +93,7 @@ def _refuse_unanswerable(fields: Mapping[str, Json], n: int) -> None:
     if best_of is not None and best_of < n:
         raise invalid("best_of must not be less than n.", "best_of")
     if best_of is not None and best_of > n:
-        raise unsupported("Nothing tells here which of several answers is the best.", "best_of")
+        raise unsupported("The proxy cannot rank answers.", "best_of")
 
 
 def _prompts(value: Json) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def _each(values: Sequence[Json]) -> tuple[str, ...]:
 
 def _prompt(value: Json, path: str) -> str:
     if isinstance(value, int | list) and not isinstance(value, bool):
-        raise bad_value(path, "token ids of OpenAI's vocabulary mean nothing here; send text.")
+        raise bad_value(path, "token ids of OpenAI's vocabulary are not supported; send text.")
     if not isinstance(value, str):
         raise wrong_type(path, "a string", value)
     if not value or value.isspace():

@@ -121,7 +121,7 @@ def _text(value: Json, path: str) -> str:
 def _token_ids(path: str) -> ProxyError:
     return bad_value(
         path,
-        "token ids of OpenAI's vocabulary mean nothing to the models of Bedrock; send text. "
+        "token ids of OpenAI's vocabulary are not supported by Bedrock's models; send text. "
         "(LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False).)",
     )
 

@@ -52,7 +52,7 @@ def translate(request: EmbeddingsRequest, model: Model, options: Options) -> Tra
     style = _STYLES.get(traits.embeds)
     if style is None:
         raise invalid(
-            f"The model {model.name!r} is no embedding model that is known here. "
+            f"The model {model.name!r} is not a known embedding model. "
             "GET /v1/models?type=embedding lists them.",
             "model",
             "unsupported_model",
@@ -96,7 +96,7 @@ def _check(request: EmbeddingsRequest, model: Model, style: _Style) -> None:
     if request.dimensions is not None and request.dimensions not in sizes:
         known = " or ".join(map(str, sorted(sizes)))
         raise invalid(
-            f"Invalid value for 'dimensions': {model.name!r} gives vectors of {known}.",
+            f"Invalid value for 'dimensions': {model.name!r} returns vectors of {known}.",
             "dimensions",
         )
     if request.truncate != "none" and not style.truncates:
