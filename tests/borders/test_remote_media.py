@@ -242,7 +242,7 @@ def test_where_it_is_off(internet: Internet, settings: dict[str, Any]) -> None:
         )
         assert refused.status_code == 400
         error = refused.json()["error"]
-        assert error["message"] == "This proxy does not fetch remote media;  send a data: URL."
+        assert error["message"] == "This proxy does not fetch remote media; send a data: URL."
         assert error["param"] == "messages[0].content[1].image_url.url"
     assert internet.asked == []
 

@@ -170,7 +170,7 @@ def s3_source(uri: str, path: str, owner: Json = None) -> Block:
 def remote(url: str, path: str, code: str) -> ProxyError:
     """Why a URL that is neither data nor S3 is refused, and one that nobody fetched."""
     if re.match(r"https?://", url, re.IGNORECASE):
-        message = "This proxy does not fetch remote media;  send a data: URL."
+        message = "This proxy does not fetch remote media; send a data: URL."
     else:
         message = "Expected a data: URL (or s3:// where the model reads from S3)."
     return invalid(message, path, code)
