@@ -63,6 +63,8 @@ class EmbeddingsRequest:
     base64: bool = False
     purpose: Purpose = "document"
     truncate: Truncate = "none"
+    user: bool = False
+    """Whether a ``user`` was named."""
     stream: ClassVar[bool] = False
 
 
@@ -75,7 +77,6 @@ def parse_request(
     extra = fields.get("extra_body")
     fields = {**extra, **fields} if isinstance(extra, dict) else fields
     encoding = read_choice(fields, "encoding_format", ("float", "base64"))
-    read_text(fields, "user", limit=MAX_NAME)
     model = read_model(fields, _MAX_MODEL) or default_model
     if not model:
         raise missing("model")
@@ -88,6 +89,7 @@ def parse_request(
         base64=encoding == "base64",
         purpose=_PURPOSES[_word(fields, "input_type", "task", _PURPOSES) or "document"],
         truncate=_TRUNCATES[_word(fields, "truncate", "", _TRUNCATES) or "none"],
+        user=bool(read_text(fields, "user", limit=MAX_NAME)),
     )
 
 

@@ -62,11 +62,12 @@ def translate(request: EmbeddingsRequest, model: Model, options: Options) -> Tra
     batches = [request.texts[at : at + traits.embed_batch] for at in starts]
     bodies = tuple(style.write(batch, request) for batch in batches)
     hint = request.purpose != "document" and not style.purposes
+    ignored = (("input_type:dropped", hint), ("user:dropped", request.user))
     return Translation(
         body=cast("ConverseRequest", bodies[0]),
         operation="invoke",
         plan=Plan(starts, tuple(map(len, batches)), request.base64, request.dimensions),
-        notes=("input_type:dropped",) if hint else (),
+        notes=tuple(note for note, true in ignored if true),
         choices=len(bodies),
         bodies=bodies,
         headers=_headers(options),

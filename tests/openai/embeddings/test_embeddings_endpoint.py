@@ -201,6 +201,13 @@ def test_a_purpose_that_a_model_has_not_is_noted(client: openai.OpenAI) -> None:
     assert raw.headers["x-bedrock-proxy-notes"] == "input_type:dropped"
 
 
+def test_a_user_is_noted_and_not_passed_on(client: openai.OpenAI) -> None:
+    raw = client.embeddings.with_raw_response.create(model=COHERE_4, input="a", user="u-1")
+    assert raw.headers["x-bedrock-proxy-notes"] == "user:dropped"
+    raw = client.embeddings.with_raw_response.create(model=COHERE_4, input="a", user="")
+    assert "x-bedrock-proxy-notes" not in raw.headers
+
+
 def test_a_request_without_a_model_goes_to_the_default(proxy: Running) -> None:
     unnamed = post(proxy, input="a")
     assert unnamed.status_code == 400
