@@ -1,8 +1,8 @@
-"""The one place where parts are built and joined; the lifespan starts and stops them.
+"""The composition root: the one place where components are built and connected.
 
-``build`` takes what was read (settings, AWS configuration) and returns a ``House``: an ASGI app and
-the few handles that the server and the command line need. It does no IO. Adding a client API is one
-line in ``_routes``.
+``build`` takes the settings and the AWS configuration and returns a ``House``: an ASGI app and the
+handles that the server and the command line need. It does no I/O; the lifespan starts and stops the
+components. Adding a client API is one line in ``_routes``.
 """
 
 import asyncio

@@ -1,12 +1,12 @@
-"""The HTTP server: uvicorn, with the deadlines and the manner of stopping that it lacks.
+"""The HTTP server: uvicorn, plus the deadlines and the orderly shutdown that it lacks.
 
-``Connection`` gives a sender a limited time (and a limited size) for its head and a time in
-proportion to its length for its body; uvicorn itself waits for ever. It also insists on the Host
-that HTTP/1.1 asks for. ``Server`` stops in the order that load balancers need: not ready at once,
-still listening for a while, then no new connections, and what still runs at the end is told so
-inside its stream.
+``Connection`` limits the time and size of a request head, and the time of a body in proportion to
+its length; uvicorn itself waits for ever. It also enforces the single Host header that HTTP/1.1
+requires. ``Server`` stops in the order that load balancers need: not ready at once, still listening
+for a while, then no new connections; streams that still run at the end get an error inside the
+stream.
 
-Source: uvicorn's ``HttpToolsProtocol`` and ``Server``; the promises stand in the README.
+Source: uvicorn's ``HttpToolsProtocol`` and ``Server``; the guarantees are listed in the README.
 """
 
 import asyncio
@@ -136,8 +136,7 @@ class Connection(HttpToolsProtocol):
         cast(Gathered, self.transport).lost()
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head_size += len(data)
+        self._head_size += len(data)
         self._unset_keepalive_if_required()
         try:
             self._parse(data)
@@ -152,8 +151,9 @@ class Connection(HttpToolsProtocol):
                 self._arm(BODY_SECONDS + self._declared_length() / BODY_RATE)
             elif self._in_head and self._head_size:
                 self._arm(HEAD_SECONDS)
-        # A body may share the read with its head; only a head that is still unfinished counts.
-        if self._in_head and self._head_size > HEAD_BYTES and not self.transport.is_closing():
+        # Counted are a head that is unfinished, and what stands in a body and is none of it: an
+        # endless trailer, or the extension of a chunk.
+        if self._head_size > HEAD_BYTES and not self.transport.is_closing():
             error = invalid("The request head is too large.", code="head_too_large", status=431)
             self._refuse(error)
 
@@ -197,7 +197,7 @@ class Connection(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._declined:
+        if self._in_head and not self._declined:  # trailers are nobody's here
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -225,11 +225,15 @@ class Connection(HttpToolsProtocol):
         self._disarm()
         self._in_body = not waiting_in_line  # else reading is paused by us, and not slow
 
+    def on_body(self, body: bytes) -> None:
+        self._head_size = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade() and self._framing():
             return  # the end of a head only: see `_parse`
         self._disarm()
-        self._in_head, self._in_body = True, False
+        self._in_head, self._in_body, self._head_size = True, False, 0
         super().on_message_complete()
 
     def _refuse(self, error: ProxyError) -> None:
@@ -250,16 +254,12 @@ class Connection(HttpToolsProtocol):
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
-        self._deadline = self.loop.call_later(seconds, self._too_slow)
+        self._deadline = self.loop.call_later(seconds, self.transport.close)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-    def _too_slow(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
 
 
 class Server(uvicorn.Server):

@@ -1,14 +1,14 @@
-"""Standard error that never makes us wait: who reads it may have stopped (a log driver, ``less``).
+"""Non-blocking standard error: its reader may have stopped (a log driver, ``less``).
 
-A line is written at once, by whoever says it, as long as that goes without waiting: no thread, no
-queue. What does not go waits in memory, at most ``ROOM`` bytes; a thread that lives no longer than
-that writes it in order. Beyond that lines are lost, counted, and told by their number once all that
-waited has gone.
+A line is written at once by the calling thread if that does not block: no thread, no queue. What
+would block is buffered, at most ``ROOM`` bytes, and written in order by a thread that exists only
+that long. Lines beyond that are dropped and counted; their number is reported once the buffer has
+been written.
 
-``O_NONBLOCK`` belongs to the open file, which we share with a shell or other workers: pipes and
-terminals are therefore opened once more, for ourselves. What cannot be (a socket, another user's
-pipe, no ``/proc``) is asked each time whether it takes ``PIPE_BUF`` bytes: POSIX, *write* and
-*poll*; Linux, pipe(7). Files never make a writer wait in that sense.
+``O_NONBLOCK`` belongs to the open file description, which is shared with a shell or other workers;
+pipes and terminals are therefore opened again, privately. Where that is not possible (a socket,
+another user's pipe, no ``/proc``) each write first polls whether ``PIPE_BUF`` bytes fit: POSIX,
+*write* and *poll*; Linux, pipe(7). Regular files never block a writer in that sense.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Tasks in the background, which nobody waits for: one that fails is told in the log at once.
+"""Background tasks that nobody awaits: a failure is logged at once.
 
-asyncio tells of an exception that nobody asked for only when the task is thrown away; a task that
-its maker keeps would fail in silence for as long as the process lives.
+asyncio reports an exception that nobody retrieved only when the task is garbage-collected; a task
+that is still referenced would fail silently for as long as the process lives.
 """
 
 import asyncio

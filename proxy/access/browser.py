@@ -1,10 +1,10 @@
-"""Browsers: which web pages may call this proxy, and which names it answers to.
+"""Browser requests: which web pages may call this proxy, and which Host names it accepts.
 
-Stands before the door. With allowed origins it answers their preflights (which carry no key) and
-marks answers as readable for them; all others are as without it. Where no key is needed, on
-loopback, any web page could spend the operator's money: a page of another name that resolves to
-127.0.0.1 (DNS rebinding) is told by its Host header, a page that simply posts here by its Origin.
-Both are refused before anything else. Whoever sends neither header of a browser is no browser.
+This ASGI layer is in front of the key check. For allowed origins it answers preflights (which carry
+no key) and adds CORS headers; other origins get none. Where no key is needed, on loopback, any web
+page could spend the operator's money. A page whose own name resolves to 127.0.0.1 (DNS rebinding)
+is recognised by its Host header, a page that posts to localhost by its Origin; both are refused
+first. A request with neither header does not come from a browser.
 Source: Fetch standard, *CORS protocol*; Private Network Access; RFC 9110, 7.2 (Host).
 """
 

@@ -1,12 +1,13 @@
-"""The door: a plain ASGI wrapper that knows who may pass, and nothing of what lies behind.
+"""Authentication: a plain ASGI wrapper around the app, which decides who may pass.
 
-It decides on ``scope["path"]`` (normalised here, once) and never on a URL rebuilt from the Host
-header: that confusion has opened other gateways. Health stays open; everything else needs a key
-where any is set, unknown paths included. A refusal is sent before the body is read, and closes.
+It decides on ``scope["path"]`` (normalised here, once), never on a URL rebuilt from the Host
+header; that confusion has opened other gateways. Health checks stay open; if any key is configured,
+everything else needs one, unknown paths included. A refusal is sent before the body is read and
+closes the connection.
 
-Whoever passes is known behind the door by ``scope["state"]["tenant"]``, and by nothing else: the
-key stays here. It is compared by its SHA-256 digest in constant time (``keys.py``), so neither its
-content nor its length leaks.
+The app inside identifies the caller by ``scope["state"]["tenant"]`` only; the key is not passed on.
+It is compared by its SHA-256 digest in constant time (``keys.py``), so neither its content nor its
+length leaks.
 """
 
 import math

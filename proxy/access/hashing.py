@@ -1,9 +1,9 @@
-"""Keys and their hashes: what is minted, what is kept of it, and how a shown key is told by it.
+"""Keys and their hashes: generating keys, hashing them, and verifying a presented key.
 
-A minted key has 256 random bits, so one SHA-256 is all that its hash needs: there is nothing to
-guess. A key that a person chose can be guessed, so it is kept as scrypt, which makes each guess
-cost 50 ms and 32 MB; the parameters stand in the hash, within bounds, so that a keys file cannot
-make this process pay for anything.
+A generated key has 256 random bits, so one SHA-256 is a sufficient hash: it cannot be guessed. A
+key chosen by a person can be, so its hash is scrypt, at 50 ms and 32 MB per guess. The scrypt
+parameters are part of the hash, within bounds, so that a keys file cannot make this process do
+unbounded work.
 Source: RFC 7914 (scrypt); OWASP *Password Storage* (N = 2^15, r = 8).
 """
 

@@ -1,10 +1,10 @@
 """Where the keys file comes from: a file on disk, Secrets Manager, or the SSM parameter store.
 
-A file is looked at off the event loop every 2 s, by its times, inode and size: a mounted secret
-that is swapped by a symbolic link changes them all, and no edit leaves the time of change alone.
-A secret is asked for every 5 minutes by a function of the caller's, which signs and sends; what is
-asked and how the answer reads stands here, without IO. Both AWS calls are JSON 1.1 posts to ``/``
-whose header ``x-amz-target`` must be signed.
+A file is polled every 2 s, off the event loop, by its times, inode and size: a mounted secret that
+is swapped by a symbolic link changes them all, and every edit changes the ctime. A secret is
+fetched every 5 minutes by a function that the caller provides, which signs and sends; this file
+only builds the request and reads the answer, without I/O. Both AWS calls are JSON 1.1 posts to
+``/`` whose header ``x-amz-target`` must be signed.
 Source: AWS Secrets Manager *GetSecretValue*; AWS Systems Manager *GetParameter*.
 """
 

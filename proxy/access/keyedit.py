@@ -1,8 +1,8 @@
-"""Changes to ``keys.toml``: a key added, revoked or taken out, as text.
+"""Edits to the text of ``keys.toml``: add, revoke or delete a key.
 
-The text is changed where it must be and nowhere else, so comments and order stay. The result is
-read again and must mean exactly what was wanted; where it does not (keys written as inline tables,
-say), the file is rendered anew from its tree. The file is then replaced in one step, readable by
+Only the affected lines change, so comments and order are preserved. The result is parsed again and
+must mean exactly what was intended; where it does not (keys written as inline tables, for example),
+the file is rendered from its parsed tree instead. The file is then replaced atomically, readable by
 its owner only: a proxy that reloads it sees the old keys or the new ones.
 """
 

@@ -1,9 +1,8 @@
-"""``keys.toml``: the text of the keys file, and the entries it means.
+"""``keys.toml``: the text of the keys file, parsed into entries.
 
-One table per key, ``[keys.<name>]``, with a ``hash`` and whatever limits it. Every field is
-checked; an unknown one is an error and not a limit that silently does not hold. Edits change the
-text and not the tree, so that comments and order stay; what was written is read again and must mean
-what was wanted, else the whole file is written anew from its entries.
+One table per key, ``[keys.<name>]``, with a ``hash`` and the key's limits. Every field is checked;
+an unknown one is an error, since a misspelt limit must not be silently ignored. Edits to the text
+are in ``keyedit.py``.
 Source: TOML 1.0; AWS *Converse* for what a guardrail, a service tier and request metadata may be.
 """
 

@@ -1,10 +1,11 @@
-"""Which key is whose: a ring of hashed keys, and the store that keeps the ring fresh.
+"""Key lookup: a set of hashed keys (``Keyring``), and the store that keeps it up to date.
 
-A shown key is hashed and looked up by its digest; then two digests are compared in constant time,
-the same way whether one was found or not. Keys that people chose are proven by scrypt in a thread,
-one at a time, and a small memory of what was proven and what was not saves the next request from
-it. A new ring replaces the old one in one assignment. A source that is broken or gone keeps the old
-ring and says so in the log, once: nobody is locked out by a typing error, and nobody let in.
+A presented key is hashed and looked up by its digest; then two digests are compared in constant
+time, the same way whether one was found or not. Keys chosen by people are verified by scrypt in a
+thread, one at a time, and a small cache of verified and refused keys spares later requests that
+work. A new ring replaces the old one in a single assignment. If a source is broken or gone, the old
+ring stays in force and the log says so once: a typing error neither locks anyone out nor lets
+anyone in.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
-"""Limits in memory: per tenant and over all, for this process alone.
+"""Limits in memory: per tenant and global, for this process only.
 
-Plain numbers on one event loop, so checking and taking need no lock: every limit of both scopes is
-checked before any is taken, and a refused request costs nothing. Tenants are the keys of a file, so
-their accounts are few. Running two processes doubles what may be used: ``describe`` says so.
+These are plain numbers on one event loop, so checking and taking need no lock: all limits of both
+scopes are checked before any is taken, and a refused request costs nothing. Tenants are the keys of
+a file, so there are few accounts. Each further process adds the same limits again; ``describe``
+says so.
 """
 
 import time

@@ -1,11 +1,12 @@
-"""What limits are made of: demands, leases, refusals, and the arithmetic of both counters' kinds.
+"""What both limiters share: demands, leases, refusals, and the arithmetic of rates.
 
-Rates are leaky buckets written as one number, the *theoretical arrival time* (GCRA): a bucket of
-one minute's worth that refills evenly. It needs no timer, and the same number can live in a shared
-store. A minute's worth may come at once; what the last minute refilled comes on top, as at OpenAI.
+Rates are leaky buckets stored as one number, the *theoretical arrival time* (GCRA): a bucket of one
+minute's worth that refills evenly. It needs no timer, and the same number can live in a shared
+store. A full minute's worth may come at once, in addition to what refills meanwhile, as at OpenAI.
 
-Tokens are reserved before they are known (input, plus what may be answered) and settled by what was
-used. Headers are OpenAI's ``x-ratelimit-*``. Source: ITU-T I.371 (GCRA); OpenAI, *Rate limits*.
+Tokens are reserved before they are known (input, plus the largest possible answer) and corrected
+afterwards by actual usage. Headers are OpenAI's ``x-ratelimit-*``.
+Source: ITU-T I.371 (GCRA); OpenAI, *Rate limits*.
 """
 
 import math

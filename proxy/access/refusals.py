@@ -1,8 +1,8 @@
-"""Log lines of requests that no endpoint has seen: refused at the door, or for a URL that is none.
+"""Log lines of requests that reach no endpoint: refused before routing, or for an unknown URL.
 
-Such a request costs who sends it less than its line, and at the door it needs no key: the log of a
-flood would be the worse flood. So a process tells ``MOST`` of each kind a minute one by one, and of
-the rest their number, once the minute is over. The metrics count every one.
+Such a request costs its sender less than a log line costs us, and needs no key, so logging a flood
+line by line would be worse than the flood. A process therefore writes at most ``MOST`` lines of
+each kind a minute, and then one line with the number of the rest. The metrics count every one.
 """
 
 import asyncio

@@ -1,14 +1,14 @@
-"""Limits shared by every replica, in Valkey or Redis: ``limits.LocalLimiter``'s interface.
+"""Limits shared by all replicas, in Valkey or Redis: ``limits.LocalLimiter``'s interface.
 
-One script decides and takes atomically (``shared_script.py``). A lease is entered there with an
-end, which this replica moves on every 2 s: the streams of a replica that died are given back 30 s
-later. What ends is told by a task of its own, so no answer waits for it. A server that lost its
-data (killed, flushed) is told the leases of every replica before it counts new ones, and the rates
-and budgets that each replica last saw.
+One script checks and takes atomically (``shared_script.py``). A lease is stored with an expiry,
+which this replica extends every 2 s: the streams of a replica that died are released 30 s later.
+The end of a stream is reported by a separate task, so no answer waits for it. A server that lost
+its data (killed, flushed) is sent the leases of every replica before it counts new ones, and the
+rates and budgets that each replica saw last.
 
-While the server cannot be reached, ``fail_open`` lets this process count for itself (it has
-mirrored all of its own); else every request is a 503. Needs the ``redis`` package (extra
-``valkey``), which speaks to both.
+While the server is unreachable, ``fail_open`` lets this process count alone (it mirrors its own
+counts all the time); otherwise every request is a 503. Needs the ``redis`` package (extra
+``valkey``), which speaks to both servers.
 """
 
 import asyncio

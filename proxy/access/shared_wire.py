@@ -1,6 +1,6 @@
-"""What goes to the shared limits' scripts and what comes back, as values.
+"""The arguments and results of the shared limits' scripts, as values.
 
-Pure: ``shared_script.py`` tells the order of keys and arguments, this file keeps it.
+Pure. ``shared_script.py`` documents the order of keys and arguments, which this file follows.
 """
 
 from collections.abc import Iterator

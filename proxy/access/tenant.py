@@ -1,8 +1,8 @@
-"""Who is asking: a frozen value, put into ``scope["state"]["tenant"]`` by the door.
+"""The caller's identity: a frozen value, put into ``scope["state"]["tenant"]`` by the guard.
 
-A tenant is what a key stands for: a name for logs and metrics (chosen by the operator, so their
-labels stay bounded), the models it may use, how much of them, and what is fixed for it. It holds
-neither the key nor its hash: nothing behind the door can reveal what it was never given.
+A tenant is what a key stands for: a name for logs and metrics (chosen by the operator, so label
+cardinality is bounded), the models it may use, its limits, and its fixed parameters. It contains
+neither the key nor its hash, so code behind the guard cannot leak them.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,9 @@
-"""Our side of AWS: who we are there, where calls go, what can be called.
+"""The proxy's AWS accounts: identities, where calls go, and what can be called.
 
-An ``Identity`` is one way to be somebody: a Bedrock API key, or an engine of credentials over one
-chain of sources, with a thread of its own, since a source that hangs holds up all behind it. The
-first identity is ours; fail-over targets may be somebody else (another profile, another role).
+An ``Identity`` is one way to authenticate: a Bedrock API key, or a credentials engine over one
+chain of sources. Each has its own thread, since a hanging source blocks everything queued behind
+it. The first identity is the proxy's main one; fail-over targets may use others (a profile, a
+role).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,10 +1,10 @@
-"""A Bedrock API key as authorizer: the ``Authorization: Bearer`` header and nothing else.
+"""A Bedrock API key as authorizer: it adds the ``Authorization: Bearer`` header and nothing else.
 
-The key is ours (``AWS_BEARER_TOKEN_BEDROCK``) or, in per-request mode, the client's own: then one
-``Bearer`` is made for one request, and what AWS says to it (401, 403) concerns the client. Never
-sent over plain http, but to a loopback host (the simulator). Short-term keys are an encoded
-pre-signed request, so their end can be told. Source: AWS, *Amazon Bedrock API keys*; their inner
-form from AWS's published token generators, read defensively.
+The key is the proxy's (``AWS_BEARER_TOKEN_BEDROCK``) or, with ``client_keys``, the client's own:
+then there is one ``Bearer`` per request, and AWS's verdict on it (401, 403) is passed to the
+client. It is never sent over plain http, except to a loopback host (the simulator). Short-term keys
+are an encoded pre-signed request, so their expiry can be read. Source: AWS, *Amazon Bedrock API
+keys*; their inner form from AWS's published token generators, parsed defensively.
 """
 
 import base64

@@ -1,12 +1,12 @@
-"""Where AWS credentials come from: the sources in their order, asked one after the other.
+"""Where AWS credentials come from: an ordered chain of sources, tried one after the other.
 
 ``Chain.load`` blocks (files, metadata services, STS, login commands), so it runs in a ``Worker``.
-Every call asks anew, with a new botocore session: a rotated file or a new role is seen by the next
-one, and nothing of botocore's own refreshing runs in the request path. The order is the founding
-document's: key and secret of the environment, then ``AWS_PROFILE`` (one that does not exist is
-warned about and passed over), then botocore's default chain, which ends at the container's and the
-instance's metadata services (IMDSv2) without any switch. A bearer key comes before all of these
-and needs none of this; see ``credentials.py``.
+Every call uses a new botocore session: a rotated file or a new role is seen by the next one, and
+botocore's own refreshing never runs in the request path. The order is that of OpenClaw's
+documentation: key and secret of the environment, then ``AWS_PROFILE`` (if it does not exist there
+is a warning and it is skipped), then botocore's default chain, which ends at the container and
+instance metadata services (IMDSv2) without any switch. A bearer key comes before all of these and
+needs no chain; see ``credentials.py``.
 
 ``load`` raises ``Unavailable`` and nothing else. Source of the chain: botocore 1.44,
 ``botocore.credentials.create_credential_resolver``; botocore itself reads the process environment.

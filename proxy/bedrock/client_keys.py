@@ -1,9 +1,9 @@
-"""Clients that come with Bedrock API keys of their own: whose calls are theirs, and what they see.
+"""Clients that send their own Bedrock API keys: calls on their behalf, and the models they see.
 
-The key that a client sends is passed on to AWS and kept nowhere; what is kept, for a while and for
-that client only, is its catalog, under a digest of the key. A chat never waits for a listing: it
-resolves from what is kept, else from our own table. Trouble with the key is the client's: 401 where
-AWS does not know it, 403 where it may not do this.
+The client's key is passed on to AWS and not stored. What is cached, for a while and for that client
+only, is its catalog, under a digest of the key. A chat never waits for a listing: names are
+resolved from the cached catalog, else from the built-in table. A problem with the key is reported
+to the client: 401 if AWS does not know it, 403 if it lacks a permission.
 """
 
 import asyncio

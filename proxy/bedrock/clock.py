@@ -1,9 +1,9 @@
-"""The time as AWS sees it, from an answer that refused ours. Pure.
+"""AWS's clock, read from a response that refused our signature's time. Pure.
 
-AWS tolerates five minutes between a signature's time and its own. A refused request carries the
-server's time in its ``Date`` header; where an intermediary took that away, the recorded wording
-names it: ``Signature expired: 20260102T030405Z is now earlier than 20260102T031000Z
-(20260102T031500Z - 5 min.)`` (``captures``, *Error wordings*; the future form is AWS's of other
+AWS tolerates five minutes between a signature's time and its own. A refusal carries the server's
+time in its ``Date`` header; if an intermediary removed that, the recorded error text has it:
+"Signature expired: 20260102T030405Z is now earlier than 20260102T031000Z (20260102T031500Z - 5
+min.)" (``captures``, *Error wordings*; the form for times in the future is that of other AWS
 services, not verified for Bedrock).
 """
 

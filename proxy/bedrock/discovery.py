@@ -1,11 +1,11 @@
-"""Which models there are: pages through the control plane's listings and swaps in a new catalog.
+"""Model discovery: pages through the control plane's listings and swaps in a new catalog.
 
 It runs beside the requests, never in them. A chat reads ``snapshot``; only ``GET /v1/models`` may
-wait, for the very first listing or where the operator switched the cache off. One refresh at a time
-for all who want one; each listing may be denied, fail or hang on its own, and then keeps what it
-last gave. The catalog without any listing resolves names from our own table.
+wait, for the very first listing or if the operator turned caching off. There is one refresh at a
+time; each listing may be denied, fail or hang independently, and then keeps its last result.
+Without any listing the catalog resolves names from the built-in table.
 
-``lookup`` asks once what stands behind an ARN that does not tell (an application profile). Source:
+``lookup`` finds the model behind an ARN that does not name it (an application profile). Source:
 Amazon Bedrock API reference, the List and Get calls of the control plane (paged: ``pager.py``).
 """
 

@@ -1,10 +1,10 @@
-"""The engine below the seam: what really opens connections to AWS.
+"""The HTTP engine below the transport: what opens connections to AWS.
 
-``WireEngine`` is the default; ``httpx.AsyncHTTPTransport`` is the proven other one, used where the
-environment names an HTTP proxy, or by a setting. Both pass the same contract. Certificates are
-always verified (``AWS_CA_BUNDLE`` as botocore reads it, else certifi's bundle), redirects never
-followed, bodies never decoded. Every answer may need a connection that was never used before, so
-engines come in pairs that share one TLS context.
+``WireEngine`` is the default; ``httpx.AsyncHTTPTransport`` is the conservative alternative, used if
+the environment names an HTTP proxy, or by a setting. Both pass the same contract tests.
+Certificates are always verified (``AWS_CA_BUNDLE`` as botocore reads it, else certifi's bundle),
+redirects never followed, bodies never decoded. Any call may need a connection that was never used
+before, so engines come in pairs that share one TLS context.
 """
 
 import ssl

@@ -1,8 +1,8 @@
-"""The client's end of one exchange: what was sent to it, whether it is still there.
+"""The client's side of one exchange: what has been sent, and whether the client is still connected.
 
-The pump writes whole chunks; the timer says things aside (keep-alive comments, empty chunks, the
-role) when no write is under way. Whatever is sent first takes the head along, so the status stays
-open until then. Source: the ASGI specification, *HTTP*.
+The pump writes whole chunks; the timer sends its own bytes (keep-alive comments, empty chunks, the
+role) when no write is in progress. The first bytes sent carry the response head with them, so the
+status can still change until then. Source: the ASGI specification, *HTTP*.
 """
 
 import asyncio

@@ -1,14 +1,14 @@
-"""The pump: upstream events to client bytes, and everything that must happen when nothing does.
+"""The relay of one answer: upstream events to client bytes, under one deadline.
 
-An ``Exchange`` runs the call inside one deadline that a timer, the client's leaving and a drain can
-all pull forward; so there is one way out, and whatever happens the upstream is closed on it. The
-timer watches for silence: the head after the grace period, keep-alive comments, empty chunks, the
-stall of the upstream.
+An ``Exchange`` runs the call under a single deadline that a timer, a client's disconnect and a
+drain can all move forward; so there is one way out, on which the upstream is always closed. The
+timer acts on silence: it sends the response head after the grace period, keep-alive comments and
+empty chunks, and detects a stalled upstream.
 
-The contract (pi-ai's, and ours): once the head is out a failure is told inside the stream, never
-by a bare close, and a stream ends with exactly one of its end mark or an error. All time is one
-monotonic clock, in seconds. No per-read timeout: ``asyncio.wait_for`` around each read swallows
-cancellations on 3.11, and costs where it should cost nothing.
+The contract (pi-ai's, and ours): once the head is sent a failure is reported inside the stream,
+never by a bare close, and a stream ends with exactly one of its end mark or an error. All times are
+of one monotonic clock, in seconds. There is no per-read timeout: ``asyncio.wait_for`` around each
+read swallows cancellations on 3.11, and has a cost for every read.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Answers that must not pass for a success: each a ``ProxyError`` 502 with a code of its own.
+"""Answers that must not pass as a success: each a ``ProxyError`` 502 with its own code.
 
-What may turn out better if the question is put once more says so (``retry``).
+Where asking again may give a better answer, the error says so (``retry``).
 Source: Bedrock API reference, *Converse* (``stopReason``).
 """
 

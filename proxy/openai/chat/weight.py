@@ -1,9 +1,9 @@
-"""About how many tokens a chat request asks for: what limits reserve before anything is known.
+"""An estimate of a chat request's tokens: what limits reserve before usage is known.
 
-Four bytes of text are a token (a little less in English, more in code), an image or a file is as
-much as Claude takes for a full-size image, and the answer is as long as it may be. What was really
-used is booked at the end. Cheap: one walk, no encoding, no recursion. Sources: OpenAI and
-Anthropic, *Token counting* (rules of thumb); Anthropic, *Vision* (1,600 tokens at most).
+Four bytes of text count as one token (a little less in English, more in code), an image or a file
+as what Claude charges for a full-size image, and the answer as long as it may be. Actual usage is
+booked at the end. Cheap: one walk, no encoding, no recursion. Sources: OpenAI and Anthropic, *Token
+counting* (rules of thumb); Anthropic, *Vision* (1,600 tokens at most).
 """
 
 from typing import Final
