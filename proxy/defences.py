@@ -1,9 +1,9 @@
-"""The borders as the settings want them: keys, limits, what is fixed, remote media, browsers.
+"""Keys, limits, fixed parameters, remote media and browser checks, built from the settings.
 
-Settings become the values that ``endpoints/borders.py``, the door and the browser check are built
-from. Nothing is read and nothing connected here: keys are loaded, and limits reach their server,
-once the ``Defences`` are opened and used. What does not go together is a ``SettingsError`` that
-says what to write instead.
+Settings become the values that ``endpoints/borders.py``, the guard and the browser check are built
+from. Nothing is read or connected here: keys are loaded, and limits reach their server, once the
+``Defences`` are opened and used. Settings that exclude each other are a ``SettingsError`` that says
+what to write instead.
 """
 
 import asyncio

@@ -1,11 +1,11 @@
-"""What a client API must supply to be spoken here: a frozen value of pure functions.
+"""What a client API must provide to be served: a frozen value of pure functions.
 
-A dialect turns its own request into a Converse request and Converse events into its own bytes.
-The endpoint and the relay know these names and nothing of any dialect's shapes; a new client API
-is a new folder that builds one ``Dialect``, and one line in ``app.py``.
+A dialect translates its own requests into Converse requests and Converse events into its own bytes.
+The endpoint and the relay know these names and nothing of any dialect's shapes; a new client API is
+a new folder that builds one ``Dialect``, and one line in ``app.py``.
 
-One question may be asked of the model several times (``choices``): each call gets an encoder or a
-collector of its own, and what all of them share (usage, the end) is rendered once.
+One request may ask for several answers (``choices``): each call gets its own encoder or collector,
+and what they share (usage, the end) is rendered once.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,11 +1,11 @@
-"""The one kind of failure that crosses rooms.
+"""The one exception type that crosses package borders.
 
 A ``ProxyError`` says what the client is told (status, type, code, param, message) and what the
-retry loop may do about it. Whoever raises it has already decided both: no room above guesses from
-a message again. Rendering it in a client API's envelope is that dialect's business.
+retry loop may do about it. The code that raises it decides both, so nothing above interprets a
+message again. Rendering it in a client API's envelope is the dialect's job.
 
-Two parties can be at fault, and the constructors say which: ``invalid`` is the caller's request,
-everything else is on our side of the wire.
+Either party can be at fault, and the constructors say which: ``invalid`` is the client's request,
+everything else is a fault on the proxy's side.
 """
 
 from typing import Final, Literal

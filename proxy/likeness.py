@@ -1,8 +1,8 @@
-"""Another gateway's environment, read as our settings: for those who move over in place.
+"""Another gateway's environment variables, read as this proxy's settings, for in-place migration.
 
-Its names are as general as ``API_KEY`` and ``DEBUG``, so nothing is read unless the operator says
-whose environment this is (``--like``). What our own variables or flags say wins. The old gateway's
-defaults stand in where it had others than we; an empty variable is an unset one.
+Its names are as general as ``API_KEY`` and ``DEBUG``, so they are read only if the operator names
+the gateway (``--like``). Our own variables and flags override them. The old gateway's defaults
+apply where they differ from ours; an empty variable counts as unset.
 
 Source: the public repository aws-samples/bedrock-access-gateway, its README, usage guide and
 deployment templates of May 2026 (the last before it was archived). Names and defaults only.

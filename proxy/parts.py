@@ -1,7 +1,8 @@
-"""Our side of AWS as the settings want it: who we are, where calls go, what may be called.
+"""AWS-facing components from the settings: identities, targets, and what may be called.
 
-Settings become the plain values that the rooms below are built from. Nothing is asked and nothing
-is started here: identities resolve, and discovery lists, once the ``Account`` is started.
+Settings become the plain values that the packages below are built from. Nothing is requested or
+started here: identities resolve credentials, and discovery lists models, once the ``Account`` is
+started.
 """
 
 import time

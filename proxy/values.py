@@ -1,7 +1,7 @@
 """A setting's value as its type: from the text of a variable or flag, or already typed in TOML.
 
-Nothing is coerced but text: ``1.5`` is no whole number, ``1`` no list, and ``nan`` no number. All
-raise ``ValueError`` with what was expected, to be put behind the name of the place.
+Only text is coerced: in TOML ``1.5`` is not an integer, ``1`` not a list, and ``nan`` not a number.
+All functions raise ``ValueError`` with what was expected, to be appended to the setting's name.
 """
 
 import re

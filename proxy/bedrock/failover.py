@@ -1,13 +1,15 @@
-"""Where a call goes next: the ordered targets of one call, and which of them to leave alone.
+"""Fail-over: the ordered targets of one call, and which of them to avoid for now.
 
 A *course* holds a call's stops: its own region first, then the operator's fail-over targets that
-can serve the model, each under the id it has there. Throttling, unavailability and a connection
-that fails move it on; whatever else a stand-in refuses (no access, no such model, no credentials)
-says nothing about the request, so the first stop's error stays the one that counts.
+can serve the model, each with the model's id there. Throttling, unavailability and a failed
+connection move the call to the next stop. Any other refusal by a fail-over target (no access, no
+such model, no credentials) says nothing about the request, so the first stop's error is the one
+that is returned.
 
-A *circuit* per target and model opens after failures in a row and lets one call in at a time to see
-whether it is over; it only ever changes the order, a call that has no other stop is still made.
-Seconds are of a monotonic clock. Counting and paying for tries is ``retries.py``'s.
+A *circuit breaker* per target and model opens after consecutive failures and then lets one call at
+a time through to probe for recovery. It only changes the order of the stops: a call that has no
+other stop is still made. Seconds are of a monotonic clock. ``retries.py`` counts the tries and
+their budget.
 """
 
 from collections import OrderedDict

@@ -1,9 +1,9 @@
-"""What refusals have taught about models, remembered for a while, for this process.
+"""What refusals have taught about models, remembered for a while by this process.
 
-``catalog/repairs.py`` says which refusal teaches what; here it is kept by model and region, so that
-the next request is right from the start. A lesson is learned only once the repaired call got
-further than the refused one. It expires, since a service changes its mind, and a release brings a
-table that knows; whatever is learned anew renews the model's other lessons. Seconds are of a
+``catalog/repairs.py`` says which refusal teaches which fact; here the facts are stored by model and
+region, so that the next request is right from the start. A fact is stored only once the repaired
+call got further than the refused one. It expires, since the service may change and a new release
+brings a better table; learning another fact renews the model's earlier ones. Seconds are of a
 monotonic clock.
 """
 

@@ -1,8 +1,8 @@
-"""What stands behind an ARN that does not tell its model, by the control plane's Get calls.
+"""Finds the model behind an ARN that does not name it, by the control plane's Get calls.
 
-A row says where to ask and where the answer names the model. A custom model's deployment names the
-custom model, which in turn names its base: two calls. Source: Amazon Bedrock API reference,
-*GetInferenceProfile* (recorded: ``captures``, fact 45) and its brothers.
+A row says which call to make and where the response names the model. A custom model's deployment
+names the custom model, which in turn names its base model: two calls. Source: Amazon Bedrock API
+reference, *GetInferenceProfile* (recorded: ``captures``, fact 45) and the related Get calls.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

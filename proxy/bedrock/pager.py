@@ -1,7 +1,8 @@
-"""One region's listings, page by page: within one deadline and one count of calls for all of them.
+"""One region's listings, page by page, within one deadline and one limit of calls for all of them.
 
-Pagination repeats ``nextToken`` until it is absent; an empty page may carry one, and one that comes
-again would go on for ever. A page may be of any shape: what is no list of objects holds nothing.
+Pagination repeats ``nextToken`` until it is absent. An empty page may carry one; a token that was
+seen before would loop for ever and ends the listing. A page may have any shape: what is not a list
+of objects counts as empty.
 Source: Amazon Bedrock API reference, the List calls of the control plane.
 """
 

@@ -1,7 +1,7 @@
-"""What names became in the latest catalog, kept: a client says the same few names over and over.
+"""A cache of resolved model names, per catalog: clients use the same few names over and over.
 
-Working one out walks aliases, routes, profiles and the family table (0.07 ms). A catalog never
-changes, so what it said once holds until another one stands in its place.
+Resolving walks aliases, routing prefixes, profiles and the family table (0.07 ms). A catalog is
+immutable, so a result holds until the next catalog replaces it.
 """
 
 from typing import Final

@@ -1,9 +1,9 @@
-"""When another try is worth making, how long to wait for it, and who pays.
+"""When a retry is worth making, how long to wait before it, and from which budget it is paid.
 
-Three rules meet here. A *count*: at most two more tries of one call. A *budget* shared by all calls
-of the process, AWS's standard-mode token bucket, so that a throttling storm is not multiplied; it
-refills by successes and, slowly, by time, so that a quiet proxy recovers. And the upstream's own
-word: a Retry-After is the floor of our wait, and one that is too long is the client's to wait.
+Three rules meet here. A *count*: at most two retries of one call. A *budget* shared by all calls of
+the process, AWS's standard-mode token bucket, so that a throttling storm is not amplified; it
+refills by successes and, slowly, by time, so that an idle proxy recovers. And the upstream's
+Retry-After, which is the minimum wait; one that is too long is passed on to the client.
 
 Source: AWS SDKs and Tools Reference, *Retry behavior*; costs measured against the promise of at
 most 1.25 calls per throttled request.

@@ -1,7 +1,7 @@
-"""One secret of Secrets Manager or of the parameter store, read once at start-up.
+"""Reads one secret from Secrets Manager or the parameter store, once at start-up.
 
-By botocore's own client, which knows endpoints, partitions and the whole credential chain; it
-blocks for the time of one call, before anything is served. What it means is not known here.
+It uses botocore's own client, which knows endpoints, partitions and the whole credential chain, and
+blocks for one call, before anything is served. The caller interprets the secret.
 Source: AWS Secrets Manager *GetSecretValue*; AWS Systems Manager *GetParameter*.
 """
 

@@ -1,8 +1,8 @@
-"""Where calls go: each region's endpoints, signed for it, over the engines that all share.
+"""Where calls go: each region's endpoints, signed for that region, over shared engines.
 
-The runtime's endpoint is a ``Target`` for ``Upstream``, in an order of fail-over; the control plane
-beside it is one signed GET, as discovery wants it. A configured endpoint counts for every region,
-unless its host names ours: a VPC endpoint serves no other region.
+The runtime endpoint is a ``Target`` for ``Upstream``, in fail-over order; the control plane's is
+one signed GET, as discovery needs it. A configured endpoint is used for every region, unless its
+host names our region: a VPC endpoint serves no other one.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,12 +1,12 @@
-"""The seam to the network: requests of ours are signed here and handed to an engine.
+"""The network boundary: requests to Bedrock are signed here and handed to an engine.
 
 An engine is an ``httpx.AsyncBaseTransport``, called directly and not through ``httpx.AsyncClient``:
-no redirects, no cookies, no decoding, no environment proxies behind our back. Our own takes the
-request as it is; the proven one is ``httpx.AsyncHTTPTransport``, a test injects
+no redirects, no cookies, no decoding, no implicit environment proxies. ``wire.py``'s engine takes
+the request as it is; the alternative is ``httpx.AsyncHTTPTransport``, and a test injects
 ``httpx.MockTransport(router.async_handler)``.
 
-Errors of either engine leave here as ``ProxyError``; ``DeadConnection`` tells the one case that is
-free to try again: a connection that ended before it answered anything.
+Errors of any engine leave this file as ``ProxyError``. ``DeadConnection`` marks the one case that
+can be retried for free: a connection that ended before it answered anything.
 Source: HTTPX docs, *Transports*; Bedrock endpoints speak HTTP/1.1 with keep-alive.
 """
 

@@ -1,8 +1,8 @@
 """For the orchestrator and for Prometheus: liveness, readiness, metrics.
 
-Live is: the process answers. Ready is: a request would have a chance, so not while leaving and not
-without credentials; the model list being late is told but is no reason (any model can be called).
-Neither shows a key, an ARN, a path or a prompt.
+Live means that the process responds. Ready means that a request could succeed: not while shutting
+down and not without credentials. A stale model list is reported but does not affect readiness,
+since any model can be called without it. Neither response shows a key, an ARN, a path or a prompt.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,8 +1,8 @@
-"""Names to addresses, in threads that hold up neither the loop nor the end of the process.
+"""DNS resolution in threads that block neither the event loop nor the process's exit.
 
-A name server that hangs holds a thread for as long as the system's resolver waits (tens of
-seconds), and who asks may choose the name: so these threads are nobody else's, there are few of
-them, and they are daemons, which ``ThreadPoolExecutor`` would join at exit. Source: getaddrinfo(3).
+A name server that hangs occupies a thread for as long as the system's resolver waits (tens of
+seconds), and the client chooses the name: so these threads serve nothing else, there are few of
+them, and they are daemons (``ThreadPoolExecutor`` would join them at exit). Source: getaddrinfo(3).
 """
 
 import asyncio

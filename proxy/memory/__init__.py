@@ -1,1 +1,1 @@
-"""Things that a client should have sent back and did not, kept for it: bytes by owner and key."""
+"""Reasoning that clients should send back and do not: bytes stored by owner and key."""

@@ -1,4 +1,4 @@
-"""Which memory an operator gets: this process's own, or one that replicas share.
+"""Opens the memory that the operator configured: of this process, or shared by replicas.
 
 A misconfiguration is a ``ValueError`` whose message says what to write instead; nothing is
 connected yet.

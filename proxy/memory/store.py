@@ -1,11 +1,13 @@
-"""What a memory is, and the two that live in one process: ``LocalMemory`` and ``NoMemory``.
+"""The interface of a memory, and the two that live in one process: ``LocalMemory`` and
+``NoMemory``.
 
-A memory keeps small opaque values (the signed reasoning of a tool turn) under an owner and a key,
-so that a client which keeps standard fields only does not lose them. Owners never see each other's.
-It may forget at any time (age, room, a restart), so whoever asks must do without. The age of a
-value counts from its last use: a conversation that goes on keeps what it needs.
+A memory stores small opaque values (the signed reasoning of a tool turn) under an owner and a key,
+for clients that keep only standard fields and would lose them. Owners are isolated from each other.
+An entry may disappear at any time (age, size limit, restart), so callers must cope without it. Age
+counts from the last use: a conversation that goes on keeps what it needs.
 
-Errors: none; a memory that fails has forgotten. Times are seconds of a monotonic clock.
+Errors: none; a memory that fails behaves as if it had forgotten. Times are seconds of a monotonic
+clock.
 """
 
 from collections import OrderedDict
