@@ -40,6 +40,10 @@ def upstream() -> Iterator[RawUpstream]:
         assert one.faults == []
 
 
+def refused_as_malformed(proxy: Running) -> float:
+    return proxy.samples()['bedrock_proxy_requests_rejected_total{reason="malformed"}']
+
+
 class Asking(threading.Thread):
     """A client in a thread; ``told`` once it has its answer."""
 
@@ -394,6 +398,40 @@ def test_a_body_without_length_is_cut_at_the_limit(upstream: RawUpstream) -> Non
             return  # closed while we were still sending: also a way to say no
         assert response.status_code == 413
         assert response.json()["error"]["code"] == "request_too_large"
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"0\r\n" + b"a: b\r\n" * 50_000, b"0\r\na: " + b"b" * 300_000, b"2;" + b"a" * 300_000],
+    ids=["trailers", "one trailer", "the extension of a chunk"],
+)
+@pytest.mark.parametrize("path", [b"/healthz", b"/v1/chat/completions"])
+def test_what_is_no_body_has_an_end(upstream: RawUpstream, path: bytes, endless: bytes) -> None:
+    """Trailers were kept as headers are, without a bound: 80 MB of them, which nobody needs a key
+    for, took 1.5 GB."""
+    head = b"POST %b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n" % path
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        told = b""
+        with contextlib.suppress(ConnectionError):  # closed with our bytes unread
+            client.sendall(head + b"2\r\n{}\r\n")
+            client.settimeout(5)
+            for at in range(0, len(endless), 50_000):
+                client.sendall(endless[at : at + 50_000])
+                time.sleep(0.02)
+            told = read_all(client)
+        assert b" 200 " not in told
+        assert refused_as_malformed(proxy) == 1
+
+
+def test_a_trailer_changes_nothing(upstream: RawUpstream) -> None:
+    body = orjson.dumps(question())
+    with serving(upstream.url) as proxy, connect(proxy) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+            b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+            b"%x\r\n%b\r\n0\r\nx-amz-meta: 1\r\nhost: other\r\n\r\n" % (len(body), body)
+        )
+        assert read_all(client).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_client_that_does_not_read_holds_up_its_upstream(upstream: RawUpstream) -> None:
