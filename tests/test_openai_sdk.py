@@ -161,6 +161,25 @@ async def test_the_async_client(proxy: Running) -> None:
         assert NOVA in ids
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("auto", "default"), ("default", "default"), ("scale", "default"), ("flex", "flex"),
+     (openai.omit, None)],
+)  # fmt: skip
+def test_the_tier_is_told_to_who_asked_for_one(
+    client: openai.OpenAI, asked: Any, told: str | None
+) -> None:
+    question: Any = {
+        "model": SONNET,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "service_tier": asked,
+    }
+    assert client.chat.completions.create(**question).service_tier == told
+    usage: Any = {"include_usage": True}
+    chunks = list(client.chat.completions.create(**question, stream=True, stream_options=usage))
+    assert chunks[-1].service_tier == told
+
+
 def test_models(client: openai.OpenAI) -> None:
     listed = {model.id: model for model in client.models.list()}
     assert {SONNET, NOVA} <= set(listed)

@@ -177,7 +177,7 @@ class ChatEncoder(Answer):
             self._frame.finish(
                 self.finish or "",
                 choice_extras(self),
-                service_tier((self.usage,)) if self._finish_waits else {},
+                service_tier((self.usage if self._finish_waits else None,), self.plan.tier),
                 usage_object((self.usage,), self._price) if self._usage_on_finish else None,
             )
         )
@@ -312,7 +312,7 @@ def end(translation: Translation, stamp: Stamp, usages: Sequence[Usage | None]) 
     usage = usage_object(usages, translation.price) if asked else None
     if usage is None:
         return sse.DONE
-    return usage_chunk(stamp, usage, service_tier(usages)) + sse.DONE
+    return usage_chunk(stamp, usage, service_tier(usages, translation.plan.tier)) + sse.DONE
 
 
 def render(translation: Translation, stamp: Stamp, collectors: Sequence[Collector]) -> bytes:
@@ -327,7 +327,7 @@ def render(translation: Translation, stamp: Stamp, collectors: Sequence[Collecto
             "model": stamp.model,
             "choices": choices,
             "usage": usage_object(usages, translation.price),
-            **service_tier(usages),
+            **service_tier(usages, translation.plan.tier),
         }
     )
 

@@ -49,5 +49,8 @@ class Plan:
     reasoning_as: Literal["reasoning_content", "reasoning", "thinking_blocks", "tags"] = (
         "reasoning_content"
     )
+    tier: str | None = None
+    """The tier of the answer where one was asked for and none was sent: Bedrock names it only where
+    it was."""
     hide_reasoning: bool = False
     """The caller asked not to be shown the text of the reasoning."""

@@ -246,6 +246,7 @@ def _plan(
         reasoning_as=cast("Any", options.reasoning_as),
         family=traits.family,
         show_extras="additionalModelResponseFieldPaths" in request.native,
+        tier="default" if request.service_tier and "serviceTier" not in body else None,
         hide_reasoning=request.reasoning.exclude,
     )
 

@@ -118,12 +118,13 @@ def _cost(usage: Usage, price: Mapping[str, float]) -> float:
     return sum(price.get(kind, 0.0) * count for kind, count in counts.items()) / 1e6
 
 
-def service_tier(usages: Sequence[Usage | None]) -> dict[str, str]:
-    """``{"service_tier": …}`` where Bedrock named the tier; empty otherwise."""
+def service_tier(usages: Sequence[Usage | None], tier: str | None = None) -> dict[str, str]:
+    """``{"service_tier": …}`` as Bedrock named the tier, else ``tier``; empty where that is unset.
+    OpenAI names it in each answer to a request that asked for one."""
     for usage in usages:
-        if usage is not None and (tier := cast("Account", usage).get("serviceTier")):
-            return {"service_tier": tier}
-    return {}
+        if usage is not None and (named := cast("Account", usage).get("serviceTier")):
+            return {"service_tier": named}
+    return {} if tier is None else {"service_tier": tier}
 
 
 def _by_ttl(usages: Sequence[Account]) -> list[dict[str, Json]]:

@@ -82,6 +82,8 @@ def test_several_calls_are_summed_and_an_unknown_one_is_left_out() -> None:
     }
     assert service_tier([None, second, first]) == {"service_tier": "flex"}
     assert service_tier([second, None]) == {}
+    assert service_tier([second, None], "default") == {"service_tier": "default"}
+    assert service_tier([first, None], "default") == {"service_tier": "flex"}
 
 
 @pytest.mark.parametrize(
