@@ -246,6 +246,8 @@ class Upstream:
                 reply = await aim.transport.send(request)
                 answer = await self._begin(call, reply, aim.region)
         except BaseException as fault:
+            if isinstance(fault, asyncio.CancelledError) and request.sent:
+                record.abandoned = True
             if reply is not None:
                 await reply.aclose()
             if isinstance(fault, TimeoutError) and waiting.expired():

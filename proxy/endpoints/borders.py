@@ -119,7 +119,8 @@ def within(tenant: Tenant, model: Model) -> Model:
 
 class Settling:
     """Books what the answer made within has used. One that broke off has used up what was reserved:
-    Bedrock bills it and did not say how much. One that never began has used nothing."""
+    Bedrock bills it and did not say how much. So has one that nobody waited for. One that never
+    began, by Bedrock's doing, has used nothing."""
 
     __slots__ = ("_lease", "_record")
 
@@ -135,5 +136,5 @@ class Settling:
         used = sum(record.tokens)
         if whole and used:
             self._lease.settle(used, record.cost)
-        elif whole or record.first_event:
+        elif whole or record.first_event or record.abandoned:
             self._lease.settle(None)

@@ -31,6 +31,8 @@ class Record:
     sent: float = 0.0
     """The request left for Bedrock (the last try)."""
     first_event: float = 0.0
+    abandoned: bool = False
+    """Nobody waited for the first event of a request that had left: it may be billed."""
     first_write: float = 0.0
     first_lag: float = 0.0
     """From Bedrock's bytes to the first chunk that came of them."""

@@ -123,6 +123,26 @@ def test_a_client_that_leaves_gives_its_place_back(tmp_path: Path) -> None:
         assert int(proxy.ask("a").headers["x-ratelimit-remaining-tokens"]) < 96_000
 
 
+@pytest.mark.parametrize("given_up_by", ["hanging up", "a deadline"])
+def test_who_does_not_wait_for_the_first_word_pays_too(tmp_path: Path, given_up_by: str) -> None:
+    """Bedrock bills what it was asked, heard out or not: else a daily budget would bind nobody who
+    hangs up in time, and ``x-stainless-timeout`` would be a discount."""
+    with limited(tmp_path, tokens_per_minute=100_000) as proxy:
+        proxy.simulator.script(Fault("delay", delay=30, times=1, model="claude"))
+        if given_up_by == "hanging up":
+            messages = [{"role": "user", "content": "Hello"}]
+            body = {"model": SONNET, "max_tokens": 50_000, "messages": messages}
+            url = f"{proxy.url}/v1/chat/completions"
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(url, json=body, headers=proxy.headers("a"), timeout=0.5)
+        else:
+            headers = {"x-stainless-timeout": "0.5"}
+            assert proxy.ask("a", headers=headers, max_tokens=50_000).status_code == 504
+        wait_until(lambda: in_flight(proxy) == 0)
+        left = int(proxy.ask("a").headers["x-ratelimit-remaining-tokens"])
+        assert left < 80_000
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -220,7 +240,7 @@ def test_a_limit_that_changes_holds_at_once(tmp_path: Path) -> None:
         assert proxy.ask("a").status_code == 200
         file = tmp_path / "keys.toml"
         file.write_text(file.read_text().replace("requests_per_minute = 1000", "streams = 7"))
-        proxy.running.loop.call_soon_threadsafe(proxy.running.house.reload)
+        proxy.running.loop.call_soon_threadsafe(proxy.running.service.reload)
         wait_until(lambda: "x-ratelimit-limit-requests" not in proxy.ask("a").headers)
 
 
