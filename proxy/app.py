@@ -1,8 +1,8 @@
 """The composition root: the one place where components are built and connected.
 
-``build`` takes the settings and the AWS configuration and returns a ``House``: an ASGI app and the
-handles that the server and the command line need. It does no I/O; the lifespan starts and stops the
-components. Adding a client API is one line in ``_routes``.
+``build`` takes the settings and the AWS configuration and returns a ``Service``: an ASGI app and
+the handles that the server and the command line need. It does no I/O; the lifespan starts and stops
+the components. Adding a client API is one line in ``_routes``.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ from proxy.endpoints.explain import explaining
 from proxy.endpoints.faults import fault_handlers
 from proxy.endpoints.front import Front
 from proxy.endpoints.gate import Gate
-from proxy.endpoints.generate import Generate, Shop
+from proxy.endpoints.generate import Deps, Generate
 from proxy.endpoints.models import each_ones, everyones, list_models, one_model
 from proxy.endpoints.openapi import openapi
 from proxy.endpoints.ops import healthz, metrics_page, readyz
-from proxy.endpoints.question import Desk
+from proxy.endpoints.question import TranslationContext
 from proxy.errors import ProxyError
 from proxy.logs import logger
 from proxy.memory.opening import open_memory
@@ -60,15 +60,15 @@ Page = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """The built proxy. ``leave`` and ``drain`` are what the server awaits when it stops."""
+class Service:
+    """The assembled proxy. The server awaits ``leave``, then ``drain``, when it stops."""
 
     asgi: Browser
     gate: Gate
     metrics: Metrics
     account: Account
     settings: Settings
-    shop: Shop
+    deps: Deps
     defences: Defences
     side: Starlette | None
     """What the metrics port serves, where there is one."""
@@ -76,12 +76,12 @@ class House:
     _door: Refusals
 
     def refused(self, error: ProxyError) -> None:
-        """The server refused what is no HTTP, before any of us could see it."""
+        """Count and log a request that the server refused as invalid HTTP."""
         self.metrics.rejected.labels("malformed").inc()
         self._door.tell(error, "", time.monotonic())
 
     async def leave(self) -> None:
-        """Not ready any more; still listening for the pre-stop time."""
+        """Report not ready; keep listening for the pre-stop time."""
         self.gate.leaving = True
         await asyncio.sleep(self.settings.pre_stop)
 
@@ -89,7 +89,7 @@ class House:
         await self.gate.drain(self.settings.drain_timeout)
 
     def reload(self) -> None:
-        """SIGHUP: look at the API keys, and read the aliases again. Streams are not touched."""
+        """SIGHUP: reload the API keys and the aliases. Streams are not touched."""
         if self.defences.keys is not None:
             self.defences.keys.reload()
         if self.again is not None:
@@ -108,10 +108,10 @@ def build(
     mode: str = "aws",
     engine: httpx.AsyncBaseTransport | None = None,
     page: Page | None = None,
-) -> House:
-    """Join the parts. ``engine`` replaces the network (a test's ``httpx.MockTransport``), ``page``
-    gives the metrics of several workers. Raises ``SettingsError`` for settings that do not go
-    together."""
+) -> Service:
+    """Assemble the proxy. ``engine`` replaces the network (a test's ``httpx.MockTransport``),
+    ``page`` renders the metrics of several workers. Raises ``SettingsError`` for settings that
+    exclude each other."""
     settings, environment = loaded.settings, loaded.environment
     metrics = Metrics(
         version=__version__, mode=mode, stream_limit=settings.max_streams,
@@ -120,74 +120,74 @@ def build(
     account = open_account(settings, environment, aws, engine, metrics)
     gate = Gate(metrics, settings.max_streams, max(256_000_000, 8 * _max_body(settings)))
     defences = open_defences(loaded, account, aws, metrics, engine)
-    shop = _shop(settings, account, metrics, gate, defences.borders, mode)
+    deps = _deps(settings, account, metrics, gate, defences.borders, mode)
     report = _report(mode, account, defences)
     prefixes = tuple(dict.fromkeys((*PREFIXES, settings.route_prefix or "")))
     health, figures = _operator_routes(gate, report, page or metrics.page)
     beside = settings.metrics_port is not None
     # Where any key is let in to be judged by AWS, none of them opens the figures.
     hidden = beside or (settings.client_keys and not settings.metrics_public)
-    routes = _routes(_spoken(settings), shop, account, prefixes)
+    routes = _routes(_spoken(settings), deps, account, prefixes)
     served = [
         *routes,
-        *(_explain_routes(shop, account, prefixes) if settings.explain else ()),
+        *(_explain_routes(deps, account, prefixes) if settings.explain else ()),
         *health,
         *(() if hidden else figures),
     ]
     app = Starlette(
         routes=[*served, _described(served)],
         exception_handlers=fault_handlers(error_body, metrics, Refusals(UNKNOWN)),
-        lifespan=_lifespan(account, shop, defences, LoopLag(metrics.loop_lag.observe)),
+        lifespan=_lifespan(account, deps, defences, LoopLag(metrics.loop_lag.observe)),
     )
     app.router.redirect_slashes = False
     door = Refusals()
     asgi = defences.around(Front(app, routes), metrics, error_body, door)
     side = Starlette(routes=[*health, *figures]) if beside else None
-    return House(asgi, gate, metrics, account, settings, shop, defences, side, loaded.again, door)
+    return Service(asgi, gate, metrics, account, settings, deps, defences, side, loaded.again, door)
 
 
 def _lifespan(
-    account: Account, shop: Shop, defences: Defences, lag: LoopLag
+    account: Account, deps: Deps, defences: Defences, lag: LoopLag
 ) -> Callable[[Starlette], Any]:
-    """What runs while the house is served."""
+    """Starts and stops what runs beside the requests."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         account.start()
         await defences.open()
         lag.start()
-        logger.info(shop.desk.memory.describe())
+        logger.info(deps.context.memory.describe())
         try:
             yield {}
         finally:
             lag.stop()
             await defences.close()
-            await shop.desk.memory.close()
+            await deps.context.memory.close()
             await account.close()
-            await asyncio.to_thread(shop.tracing.close)
+            await asyncio.to_thread(deps.tracing.close)
 
     return lifespan
 
 
-def _shop(
+def _deps(
     settings: Settings,
     account: Account,
     metrics: Metrics,
     gate: Gate,
     borders: Borders,
     mode: str,
-) -> Shop:
+) -> Deps:
     discovery, targets = account.discovery, account.targets
     budget = Budget(time.monotonic)
 
     def course(call: Call) -> Course:
         return targets.course(call.model_id, call.region, call.elsewhere, call.authorizer)
 
-    return Shop(
+    return Deps(
         upstream=Upstream(course, metrics, budget, settings.first_byte_timeout),
         resolver=discovery,
         nearest=lambda name: discovery.snapshot.nearest(name),
-        desk=Desk(
+        context=TranslationContext(
             _options(settings),
             Learned(time.monotonic, settings.repair_ttl),
             remembering(settings),
@@ -237,12 +237,12 @@ def _spoken(settings: Settings) -> Mapping[str, Dialect]:
 
 
 def _routes(
-    apis: Mapping[str, Dialect], shop: Shop, account: Account, prefixes: Sequence[str]
+    apis: Mapping[str, Dialect], deps: Deps, account: Account, prefixes: Sequence[str]
 ) -> Sequence[Route]:
-    spoken = {path: Generate(dialect, shop) for path, dialect in apis.items()}
-    catalog_for = everyones(account.discovery) if shop.clients is None else each_ones(shop.clients)
+    spoken = {path: Generate(dialect, deps) for path, dialect in apis.items()}
+    catalog_for = everyones(account.discovery) if deps.clients is None else each_ones(deps.clients)
     listing = list_models(catalog_for, render_list)
-    single = one_model(catalog_for, render_one, shop.desk.learned)
+    single = one_model(catalog_for, render_one, deps.context.learned)
     routes: list[Route] = []
     for prefix in prefixes:
         routes += (Route(f"{prefix}/{path}", api, methods=["POST"]) for path, api in spoken.items())
@@ -251,8 +251,8 @@ def _routes(
     return routes
 
 
-def _explain_routes(shop: Shop, account: Account, prefixes: Sequence[str]) -> Sequence[Route]:
-    endpoint = explaining(CHAT, shop, account.discovery, account.targets)
+def _explain_routes(deps: Deps, account: Account, prefixes: Sequence[str]) -> Sequence[Route]:
+    endpoint = explaining(CHAT, deps, account.discovery, account.targets)
     return [Route(f"{prefix}/explain", endpoint, methods=["POST"]) for prefix in prefixes]
 
 

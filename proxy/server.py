@@ -317,7 +317,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class SideDoor:
+class MetricsListener:
     """A second listener of the same process and loop, for the operator: no lifespan, no drain."""
 
     def __init__(self, app: Any, listener: socket.socket) -> None:

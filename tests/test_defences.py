@@ -15,7 +15,7 @@ from botocore.loaders import Loader
 
 from proxy.access.hashing import hash_minted, mint_key
 from proxy.access.key_sources import secret_place
-from proxy.app import House, build
+from proxy.app import Service, build
 from proxy.bedrock.regions import AwsConfig, read_config
 from proxy.defences import secret_url
 from proxy.settings import SettingsError, load
@@ -33,7 +33,7 @@ def built(
     engine: httpx.AsyncBaseTransport | None = None,
     environment: dict[str, str] = SIGNED,
     **settings: str,
-) -> House:
+) -> Service:
     own = {f"BEDROCK_PROXY_{name}": value for name, value in settings.items()}
     loaded = load({}, None, {**QUIET, **environment, **own})
     return build(loaded, read_config(loaded.environment), engine=engine)
@@ -99,8 +99,8 @@ class Aws:
         return httpx.Response(200, json=held)
 
 
-async def call(house: House, path: str, key: str) -> tuple[int, Any]:
-    """One GET through the whole house, in this process."""
+async def call(service: Service, path: str, key: str) -> tuple[int, Any]:
+    """One GET through the whole service, in this process."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -113,7 +113,7 @@ async def call(house: House, path: str, key: str) -> tuple[int, Any]:
         "type": "http", "method": "GET", "path": path, "query_string": b"", "state": {},
         "headers": [(b"authorization", b"Bearer " + key.encode())], "root_path": "",
     }  # fmt: skip
-    await house.asgi(scope, receive, send)
+    await service.asgi(scope, receive, send)
     return sent[0]["status"], orjson.loads(sent[1]["body"])
 
 
@@ -142,9 +142,9 @@ async def test_keys_are_read_over_the_signed_transport(
     place: str, host: str, target: str, body: dict[str, Any]
 ) -> None:
     aws, key = Aws(), mint_key()
-    house = built(httpx.MockTransport(aws), KEYS=place)
-    house.account.start()
-    await house.defences.open()
+    service = built(httpx.MockTransport(aws), KEYS=place)
+    service.account.start()
+    await service.defences.open()
     try:
         await until(lambda: bool(aws.asked))
         [asked] = aws.asked
@@ -152,25 +152,25 @@ async def test_keys_are_read_over_the_signed_transport(
         assert orjson.loads(asked.content) == body
         assert asked.headers["x-amz-target"] == target
         assert asked.headers["content-type"] == "application/x-amz-json-1.1"
-        service, region = host.split(".")[:2]
-        assert f"/{region}/{service}/aws4_request" in asked.headers["authorization"]
+        signed_for, region = host.split(".")[:2]
+        assert f"/{region}/{signed_for}/aws4_request" in asked.headers["authorization"]
         assert (
             "SignedHeaders=content-type;host;x-amz-date;x-amz-target,"
             in (asked.headers["authorization"])
         )
         # Denied so far: nobody is told that his key is wrong, and we are not ready.
-        assert (await call(house, "/v1/models", key))[0] == 503
-        status, told = await call(house, "/readyz", key)
+        assert (await call(service, "/v1/models", key))[0] == 503
+        status, told = await call(service, "/readyz", key)
         assert (status, told["keys"]) == (503, {"ok": False})
         aws.secret = f'[keys.team]\nhash = "{hash_minted(key)}"\n'
-        house.reload()
-        await until(lambda: house.defences.ready)
-        assert (await call(house, "/v1/models", key))[0] == 200
-        assert (await call(house, "/v1/models", mint_key()))[0] == 401
+        service.reload()
+        await until(lambda: service.defences.ready)
+        assert (await call(service, "/v1/models", key))[0] == 200
+        assert (await call(service, "/v1/models", mint_key()))[0] == 401
         aws.secret = None  # what was read stays, whatever becomes of AWS
-        house.reload()
+        service.reload()
         await until(lambda: len(aws.asked) == 3)
-        assert (await call(house, "/v1/models", key))[0] == 200
+        assert (await call(service, "/v1/models", key))[0] == 200
     finally:
-        await house.defences.close()
-        await house.account.close()
+        await service.defences.close()
+        await service.account.close()

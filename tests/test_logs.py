@@ -423,7 +423,7 @@ def test_secrets_stay_secret(
     def broken(*arguments: Any) -> Any:
         raise ValueError(PROMPT)
 
-    monkeypatch.setattr(proxy.house.shop.resolver, "resolve", broken)
+    monkeypatch.setattr(proxy.service.deps.resolver, "resolve", broken)
     assert ask(proxy).status_code == 500
     wait_until(lambda: len(requests(stream)) == 14)
     told = stream.getvalue()

@@ -62,7 +62,7 @@ def proxy(
         own.url, settings=given, access_key=own.access_key, secret_key=own.secret_key
     ) as running:
         if discover:
-            wait_until(lambda: running.house.account.discovery.state().at is not None)
+            wait_until(lambda: running.service.account.discovery.state().at is not None)
         yield running
 
 
@@ -260,7 +260,7 @@ def test_a_model_is_called_where_it_was_found(east: Simulator, europe: Simulator
         secret_key=east.secret_key,
         engine=httpx.MockTransport(split),
     ) as running:
-        wait_until(lambda: running.house.account.discovery.state().at is not None)
+        wait_until(lambda: running.service.account.discovery.state().at is not None)
         rows = {row["id"]: row for row in httpx.get(f"{running.url}/v1/models").json()["data"]}
         answer = ask(running, model=f"eu.{SONNET}")
     assert rows[f"us.{SONNET}"]["region"] == "us-east-1"
@@ -280,7 +280,7 @@ def test_where_to_list_is_where_to_call_if_nothing_else_is_said(europe: Simulato
         secret_key=europe.secret_key,
         configured_region=None,
     ) as running:
-        assert running.house.account.region == "eu-west-1"
+        assert running.service.account.region == "eu-west-1"
         assert ask(running, model=f"eu.{SONNET}").status_code == 200
 
 
@@ -452,7 +452,7 @@ def test_a_clients_listing_is_its_own(east: Simulator) -> None:
     assert f"us.{SONNET}" in [row["id"] for row in first["data"]]
     assert other.status_code == 401
     assert bare.headers["x-bedrock-proxy-model"] == f"us.{SONNET}"
-    assert running.house.account.discovery.snapshot.list() == ()
+    assert running.service.account.discovery.snapshot.list() == ()
 
 
 def test_an_opaque_arn_is_looked_up_with_the_clients_key(east: Simulator) -> None:
@@ -470,7 +470,7 @@ def test_an_opaque_arn_is_looked_up_with_the_clients_key(east: Simulator) -> Non
 def test_reasoning_is_remembered_for_one_client_only(east: Simulator) -> None:
     """Two clients behind one proxy without names: the key tells them apart."""
     with open_house(east) as running:
-        clients = running.house.shop.clients
+        clients = running.service.deps.clients
         assert clients is not None
         marks = {clients.caller(key(text)).mark for text in ("ABSKone", "ABSKtwo", "ABSKone")}
     assert len(marks) == 2
@@ -498,7 +498,7 @@ def test_a_listing_refused_for_old_credentials_is_asked_again(
         secret_key="",
         settings={"refresh_interval": 0},
     ) as running:
-        wait_until(lambda: bool(running.house.account.discovery.state().failed))
+        wait_until(lambda: bool(running.service.account.discovery.state().failed))
         assert httpx.get(f"{running.url}/v1/models").json()["data"] == []
         keys(east.secret_key)
         wait_until(lambda: bool(httpx.get(f"{running.url}/v1/models").json()["data"]), within=15)

@@ -1,7 +1,7 @@
-"""Two ways to ask a chat completion from the command line: a proxy's URL, or a house of our own.
+"""Two ways to request a chat completion from the command line: a proxy's URL, or in process.
 
-Both give the bytes of the answer as they come, or raise ``Refused`` with the status and the body.
-The house is called as an ASGI application, without a port: nothing can be in the way.
+Both yield the answer's bytes as they arrive, or raise ``Refused`` with the status and the body.
+In process the proxy is called as an ASGI application, without a port.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from proxy.app import House
+from proxy.app import Service
 from proxy.cli.serve import settle
 
 Ask = Callable[[str, str, bytes], AsyncIterator[bytes]]
@@ -51,19 +51,19 @@ async def over_http(url: str, key: str | None) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def within(house: House) -> AsyncIterator[Ask]:
-    """Ask a house of our own, which is started before and closed after. Without any AWS credentials
-    it is an exit that says how to get some."""
-    key = house.settings.api_key
+async def within(service: Service) -> AsyncIterator[Ask]:
+    """Ask a proxy started in this process and closed afterwards. Without AWS credentials this exits
+    and says how to get some."""
+    key = service.settings.api_key
     headers = [(b"content-type", b"application/json")]
     if key:
         headers.append((b"authorization", b"Bearer " + key.encode()))
-    async with _alive(house):
-        await settle(house)
+    async with _alive(service):
+        await settle(service)
 
         async def ask(method: str, path: str, body: bytes) -> AsyncIterator[bytes]:
             status, parts = 0, []
-            async for message in _call(house, method, f"/v1{path}", headers, body):
+            async for message in _call(service, method, f"/v1{path}", headers, body):
                 status = message.get("status", status)
                 data = message.get("body", b"")
                 if status != 200:
@@ -77,13 +77,13 @@ async def within(house: House) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def _alive(house: House) -> AsyncIterator[None]:
+async def _alive(service: Service) -> AsyncIterator[None]:
     """What a server does around its requests: ASGI's *Lifespan*."""
     told: asyncio.Queue[Message] = asyncio.Queue()
     said: asyncio.Queue[Message] = asyncio.Queue()
     await told.put({"type": "lifespan.startup"})
     scope: Message = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-    living = asyncio.create_task(house.asgi(scope, told.get, said.put))
+    living = asyncio.create_task(service.asgi(scope, told.get, said.put))
     if (await said.get())["type"] != "lifespan.startup.complete":
         await living  # raises why
     try:
@@ -94,7 +94,7 @@ async def _alive(house: House) -> AsyncIterator[None]:
 
 
 async def _call(
-    house: House, method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes
+    service: Service, method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes
 ) -> AsyncIterator[Message]:
     """One request of an ASGI application: its messages as they are sent."""
     sent: asyncio.Queue[Message | None] = asyncio.Queue()
@@ -113,7 +113,7 @@ async def _call(
             "headers": headers, "client": None, "server": None, "state": {},
         }  # fmt: skip
         try:
-            await house.asgi(scope, receive, sent.put)
+            await service.asgi(scope, receive, sent.put)
         finally:
             await sent.put(None)
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 import httpx
 import orjson
 
-from proxy.app import House
+from proxy.app import Service
 from proxy.bedrock.credentials import Authorizer
 from proxy.bedrock.failover import Target
 from proxy.bedrock.paths import segment
@@ -90,7 +90,7 @@ class Checkup:
     """``models``: names to call; none of them: one that is configured or cheap. ``call_all``: all
     that are listed."""
 
-    house: House
+    service: Service
     models: Sequence[str] = ()
     call_all: bool = False
     findings: list[Finding] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Checkup:
             if place.lists:
                 await self._listings(place)
         self._clock()
-        await self.house.account.discovery.refresh()
+        await self.service.account.discovery.refresh()
         for place in self.places():
             await self._calls(place)
         await self._availability()
@@ -113,7 +113,7 @@ class Checkup:
 
     def policy(self) -> dict[str, Any]:
         """The smallest policy for the models that were named, or for all that are listed."""
-        bearer = self.house.account.own.credentials is None
+        bearer = self.service.account.own.credentials is None
         resources: list[str] = []
         for place in self.places():
             profiles = self._profiles.get(place.region, [])
@@ -126,9 +126,9 @@ class Checkup:
         return document(sorted(set(resources)), bearer=bearer)
 
     def places(self) -> list[Place]:
-        account = self.house.account
-        regions = dict.fromkeys((account.region, *self.house.settings.discovery_region))
-        listed = self.house.settings.discovery_region or (account.region,)
+        account = self.service.account
+        regions = dict.fromkeys((account.region, *self.service.settings.discovery_region))
+        listed = self.service.settings.discovery_region or (account.region,)
         found = [Place(one, account.targets(one), one in listed) for one in regions]
         return found + [Place(b.name, target, False) for b, target in account.targets.backups]
 
@@ -174,7 +174,7 @@ class Checkup:
     ) -> "_Reply | ProxyError":
         try:
             async with asyncio.timeout(_LIMIT):
-                listing = self.house.account.targets.list_as(place.authorizer)
+                listing = self.service.account.targets.list_as(place.authorizer)
                 reply = _Reply(*await listing(place.region, path, query))
         except ProxyError as fault:
             return fault
@@ -239,7 +239,7 @@ class Checkup:
         """Names to call: those asked for, all, or one that stands for the rest."""
         if self.models:
             return self.models
-        settings, catalog = self.house.settings, self.house.account.discovery.snapshot
+        settings, catalog = self.service.settings, self.service.account.discovery.snapshot
         listed = [str(row["id"]) for row in catalog.list()]
         if self.call_all:
             return listed
@@ -249,14 +249,14 @@ class Checkup:
 
     def _resolved(self, name: str) -> Model | None:
         try:
-            return self.house.account.discovery.snapshot.resolve(name)
+            return self.service.account.discovery.snapshot.resolve(name)
         except ProxyError as fault:
             if not any(one.name == f"model {name}" for one in self.findings):
                 self._add(f"model {name}", "fail", fault.message, "see: models list")
             return None
 
     def _called(self, model: Model, place: Place) -> str | None:
-        own = model.region or self.house.account.region
+        own = model.region or self.service.account.region
         return model.id if place.region == own else model.elsewhere.get(place.region)
 
     # -- what follows from the answers ----------------------------------------------------------
@@ -264,7 +264,7 @@ class Checkup:
     async def _availability(self) -> None:
         """Which listed models the account may use, without calling them."""
         place = self.places()[0]
-        rows = self.house.account.discovery.snapshot.list()
+        rows = self.service.account.discovery.snapshot.list()
         models = {str(row["foundation"]) for row in rows if row["foundation"]}
         gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -294,7 +294,7 @@ class Checkup:
             self._add("models", "warn", "none are listed", "see the listings above")
 
     def _bearer(self) -> None:
-        if self.house.account.own.credentials is not None:
+        if self.service.account.own.credentials is not None:
             return
         refused = [one for one in self.findings if BEARER in one.detail]
         answered = any(one.status == "ok" and "answered" in one.detail for one in self.findings)

@@ -18,7 +18,7 @@ import httpx
 import orjson
 
 from proxy import __version__
-from proxy.app import House, build
+from proxy.app import Service, build
 from proxy.bedrock.chain import open_session
 from proxy.bedrock.regions import AwsConfig, endpoint, read_config
 from proxy.cli.checkup import Checkup, Finding, credentials_finding
@@ -57,9 +57,9 @@ def command(
         aws, found = _aws(loaded)
         findings += found
         if aws is not None and not no_calls:
-            house = build(loaded, aws)
-            checkup = Checkup(house, models, call_all)
-            asyncio.run(_ask(house, loaded, checkup))
+            service = build(loaded, aws)
+            checkup = Checkup(service, models, call_all)
+            asyncio.run(_ask(service, loaded, checkup))
             findings += checkup.findings
             policy, access = checkup.policy(), checkup.access
     except SettingsError as fault:
@@ -68,8 +68,8 @@ def command(
     sys.exit(_code(findings))
 
 
-async def _ask(house: House, loaded: Loaded, checkup: Checkup) -> None:
-    account = house.account
+async def _ask(service: Service, loaded: Loaded, checkup: Checkup) -> None:
+    account = service.account
     try:
         if account.clients_pay:
             state = account.state()

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import click
 import orjson
 
-from proxy.app import House, build
+from proxy.app import Service, build
 from proxy.bedrock.regions import read_config
 from proxy.cli.options import read_settings, setting_options, stop
 from proxy.endpoints.explain import explain
@@ -33,8 +33,8 @@ def command(request: BinaryIO, model: str | None, config: Path | None, **flags: 
     body = _for_model(request.read(), model)
     try:
         aws = read_config(loaded.environment)
-        house = build(_alone(loaded), aws)
-        told = asyncio.run(_explain(house, body))
+        service = build(_alone(loaded), aws)
+        told = asyncio.run(_explain(service, body))
     except (ValueError, SettingsError) as fault:
         raise stop(str(fault)) from None
     except ProxyError as error:
@@ -59,11 +59,11 @@ def _alone(loaded: Loaded) -> Loaded:
     return replace(loaded, settings=replace(loaded.settings, memory=False, workers=1))
 
 
-async def _explain(house: House, body: bytes) -> Mapping[str, Any]:
-    account = house.account
+async def _explain(service: Service, body: bytes) -> Mapping[str, Any]:
+    account = service.account
     try:
         request = CHAT.parse(body, {})
         model = account.discovery.snapshot.resolve(request.model)
-        return await explain(CHAT, house.shop, account.targets, request, model)
+        return await explain(CHAT, service.deps, account.targets, request, model)
     finally:
         await account.close()

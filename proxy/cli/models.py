@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 import orjson
 
-from proxy.app import House
+from proxy.app import Service
 from proxy.cli.options import read_settings, setting_options, stop
 from proxy.cli.run import built
 from proxy.cli.serve import look_around, settle
@@ -37,10 +37,10 @@ def list_command(config: Path | None, as_json: bool, **flags: Any) -> None:
     """List the models as the proxy would."""
     loaded = read_settings(config, flags)
     aws, _ = look_around(loaded)
-    house = built(loaded, aws)
+    service = built(loaded, aws)
     if sys.stderr.isatty():
-        click.echo(f"asking AWS in {house.account.region} …", err=True)
-    entries, failed = asyncio.run(_ask(house))
+        click.echo(f"asking AWS in {service.account.region} …", err=True)
+    entries, failed = asyncio.run(_ask(service))
     if as_json:
         listed = orjson.loads(render_list(entries))
         click.echo(orjson.dumps(listed, option=orjson.OPT_INDENT_2))
@@ -51,19 +51,19 @@ def list_command(config: Path | None, as_json: bool, **flags: Any) -> None:
         click.echo(f"{listing}: {reason}", err=True)
     if not entries:
         raise stop(
-            f"No models were listed in {house.account.region}. Is bedrock:ListFoundationModels "
+            f"No models were listed in {service.account.region}. Is bedrock:ListFoundationModels "
             "allowed, and is this the region you use?"
         )
 
 
-async def _ask(house: House) -> tuple[Sequence[Mapping[str, object]], Mapping[str, str]]:
+async def _ask(service: Service) -> tuple[Sequence[Mapping[str, object]], Mapping[str, str]]:
     try:
-        await settle(house)
-        await house.account.discovery.refresh()
-        discovery = house.account.discovery
+        await settle(service)
+        await service.account.discovery.refresh()
+        discovery = service.account.discovery
         return discovery.snapshot.list(), discovery.state().failed
     finally:
-        await house.account.close()
+        await service.account.close()
 
 
 def _table(entries: Sequence[Mapping[str, object]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Run one process of the proxy: build the house, open the door, leave politely.
+"""Runs one process of the proxy: build the service, listen, shut down in order.
 
 Shared by ``serve`` (and its workers) and ``demo``.
 """
@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 
 from proxy import logs
-from proxy.app import House, build
+from proxy.app import Service, build
 from proxy.bedrock.regions import AwsConfig
 from proxy.cli.options import say, stop
 from proxy.cli.sockets import Inherited, address, listen, raise_descriptor_limit
 from proxy.metrics.workers import Link
-from proxy.server import Server, SideDoor, configure
+from proxy.server import MetricsListener, Server, configure
 from proxy.settings import Loaded, SettingsError
 from proxy.tasks import tell
 from proxy.tracing import ExtraMissing
@@ -48,26 +48,26 @@ def run(
     stderr = logs.configure(settings.log_level, settings.log_format)
     raise_descriptor_limit()
     link = None if inherited is None else Link(inherited.line)
-    house = built(loaded, aws, mode, link)
-    stderr.on_lost = house.metrics.log_lines_dropped.inc
-    side = _side_door(house, inherited)
+    service = built(loaded, aws, mode, link)
+    stderr.on_lost = service.metrics.log_lines_dropped.inc
+    side = _metrics_listener(service, inherited)
     config = configure(
-        house.asgi, settings.host, settings.port, settings.drain_timeout, settings.idle_timeout,
-        house.refused,
+        service.asgi, settings.host, settings.port, settings.drain_timeout, settings.idle_timeout,
+        service.refused,
     )  # fmt: skip
     server = Server(
         config,
-        leave=house.leave,
-        drain=house.drain,
-        reload=house.reload,
+        leave=service.leave,
+        drain=service.drain,
+        reload=service.reload,
         ready=announce or (lambda url: stderr.write(f"listening on {url}\n")),
     )
 
     async def serve() -> None:
-        if not source_is_certain and await _absent(house):
+        if not source_is_certain and await _absent(service):
             raise stop(on_absent)
         _be_thrifty()
-        async with _open(side), _joined(link, house, server):
+        async with _open(side), _joined(link, service, server):
             await server.serve(None if inherited is None else [inherited.listener])
 
     with closing(stderr), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
@@ -92,28 +92,28 @@ def _be_thrifty() -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "work"))
 
 
-def built(loaded: Loaded, aws: AwsConfig, mode: str = "aws", link: Link | None = None) -> House:
-    """The house, or an exit that says which settings are wrong or do not go together."""
+def built(loaded: Loaded, aws: AwsConfig, mode: str = "aws", link: Link | None = None) -> Service:
+    """The service, or an exit that says which settings are wrong or do not go together."""
     try:
         return build(loaded, aws, mode=mode, page=None if link is None else link.page)
     except (ExtraMissing, SettingsError) as fault:
         raise stop(str(fault)) from None
 
 
-def _side_door(house: House, inherited: Inherited | None) -> SideDoor | None:
+def _metrics_listener(service: Service, inherited: Inherited | None) -> MetricsListener | None:
     """The metrics port, where there is one."""
-    settings = house.settings
-    if house.side is None or settings.metrics_port is None:
+    settings = service.settings
+    if service.side is None or settings.metrics_port is None:
         return None
     listener = None if inherited is None else inherited.metrics
     if listener is None:
         listener = listen(settings.metrics_host, settings.metrics_port, "--metrics-port")
         say(f"metrics on {address(listener)}/metrics")
-    return SideDoor(house.side, listener)
+    return MetricsListener(service.side, listener)
 
 
 @asynccontextmanager
-async def _open(side: SideDoor | None) -> AsyncIterator[None]:
+async def _open(side: MetricsListener | None) -> AsyncIterator[None]:
     if side is not None:
         await side.open()
     try:
@@ -124,12 +124,12 @@ async def _open(side: SideDoor | None) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _joined(link: Link | None, house: House, server: Server) -> AsyncIterator[None]:
+async def _joined(link: Link | None, service: Service, server: Server) -> AsyncIterator[None]:
     """Joined to the parent: it learns our figures to the last, and we leave when it has ended."""
     if link is None:
         yield
         return
-    talk = asyncio.create_task(link.run(house.metrics.snapshot, server.stop), name="link")
+    talk = asyncio.create_task(link.run(service.metrics.snapshot, server.stop), name="link")
     talk.add_done_callback(tell)
     try:
         yield
@@ -138,8 +138,8 @@ async def _joined(link: Link | None, house: House, server: Server) -> AsyncItera
         await asyncio.wait({talk})
 
 
-async def _absent(house: House) -> bool:
+async def _absent(service: Service) -> bool:
     """Whether every source was asked in time and none had credentials."""
-    if house.account.credentials is None or house.account.clients_pay:
+    if service.account.credentials is None or service.account.clients_pay:
         return False
-    return (await house.account.credentials.settled(_ABSENT_WITHIN)).absent
+    return (await service.account.credentials.settled(_ABSENT_WITHIN)).absent

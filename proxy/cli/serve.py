@@ -13,7 +13,7 @@ import click
 
 from proxy.access.key_sources import check_file, secret_place
 from proxy.access.keyfile import KeysError
-from proxy.app import House, remembering
+from proxy.app import Service, remembering
 from proxy.bedrock.regions import AwsConfig, endpoint, read_config
 from proxy.bedrock.sources import Source, detect
 from proxy.cli.options import read_settings, say, setting_options, stop
@@ -109,10 +109,10 @@ def look_around(loaded: Loaded) -> tuple[AwsConfig, Source]:
     return aws, source
 
 
-async def settle(house: House) -> None:
+async def settle(service: Service) -> None:
     """Wait for the first credentials; an exit where every source was asked and none has any."""
-    credentials = house.account.credentials
-    if credentials is None or house.account.clients_pay:
+    credentials = service.account.credentials
+    if credentials is None or service.account.clients_pay:
         return
     if (await credentials.settled(30.0)).absent:
         raise stop(NO_SOURCE)

@@ -21,27 +21,27 @@ from proxy.catalog.model import Model
 from proxy.converse.types import ConverseRequest
 from proxy.dialect import Dialect, Request
 from proxy.endpoints.body import headers_of, judge_head, read_body
-from proxy.endpoints.generate import Shop
+from proxy.endpoints.generate import Deps
 from proxy.endpoints.models import Endpoint
 from proxy.endpoints.question import OFF_LOOP, Question
 
 _ANYONE: Final = Tenant(ANYONE)
 
 
-def explaining(dialect: Dialect, shop: Shop, discovery: Discovery, targets: Targets) -> Endpoint:
+def explaining(dialect: Dialect, deps: Deps, discovery: Discovery, targets: Targets) -> Endpoint:
     """The endpoint: it takes what the dialect's own endpoint takes."""
 
     async def endpoint(request: HttpRequest) -> Response:
         headers = headers_of(request.scope)
-        judge_head(headers, shop.max_body)
-        body = await read_body(request.receive, shop.max_body)
-        with shop.gate.holding(len(body)):
+        judge_head(headers, deps.max_body)
+        body = await read_body(request.receive, deps.max_body)
+        with deps.gate.holding(len(body)):
             parsed = dialect.parse(body, headers)
             model = discovery.snapshot.resolve(parsed.model)
             tenant: Tenant = request.scope["state"]["tenant"]
-            shop.borders.check_model(tenant, model)
+            deps.borders.check_model(tenant, model)
             large = len(body) > OFF_LOOP
-            told = await explain(dialect, shop, targets, parsed, model, tenant=tenant, large=large)
+            told = await explain(dialect, deps, targets, parsed, model, tenant=tenant, large=large)
         return Response(orjson.dumps(told), media_type="application/json")
 
     return endpoint
@@ -49,7 +49,7 @@ def explaining(dialect: Dialect, shop: Shop, discovery: Discovery, targets: Targ
 
 async def explain(
     dialect: Dialect,
-    shop: Shop,
+    deps: Deps,
     targets: Targets,
     request: Request,
     model: Model,
@@ -61,12 +61,12 @@ async def explain(
 
     Raises ``ProxyError`` as the request itself would.
     """
-    desk = replace(
-        shop.desk,
-        options=shop.borders.options(shop.desk.options, tenant),
+    context = replace(
+        deps.context,
+        options=deps.borders.options(deps.context.options, tenant),
         repaired=lambda name, learned: None,
     )
-    question = Question(dialect, request, model, desk, tenant=tenant.name, large=large)
+    question = Question(dialect, request, model, context, tenant=tenant.name, large=large)
     await question.put()
     translation, target = question.translation, targets(model.region)
     operation = translation.operation
@@ -85,7 +85,7 @@ async def explain(
         "notes": question.notes,
         "cache_points": cache_points(translation.body),
         "calls": translation.choices,
-        "learned": desk.learned.shown(model.id, model.region),
+        "learned": context.learned.shown(model.id, model.region),
     }
 
 

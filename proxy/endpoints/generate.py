@@ -26,7 +26,7 @@ from proxy.endpoints.body import headers_of, judge_head, own_deadline, read_body
 from proxy.endpoints.borders import Borders, Settling, within
 from proxy.endpoints.faults import error_headers, header_value, unforeseen
 from proxy.endpoints.gate import Gate, closing
-from proxy.endpoints.question import OFF_LOOP, Desk, Question, price_of
+from proxy.endpoints.question import OFF_LOOP, Question, TranslationContext, price_of
 from proxy.errors import ProxyError
 from proxy.frozen import frozen
 from proxy.logs import logger, request_line
@@ -54,14 +54,14 @@ class Resolver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
-    """What every generating endpoint works with."""
+class Deps:
+    """The dependencies of every generating endpoint."""
 
     upstream: Upstream
     resolver: Resolver
     nearest: Callable[[str], Sequence[str]]
     """Model names that resemble one that Bedrock does not know."""
-    desk: Desk
+    context: TranslationContext
     limits: Limits
     gate: Gate
     metrics: Metrics
@@ -77,24 +77,24 @@ class Shop:
 class Generate:
     """The ASGI endpoint of one dialect."""
 
-    def __init__(self, dialect: Dialect, shop: Shop) -> None:
+    def __init__(self, dialect: Dialect, deps: Deps) -> None:
         self._dialect = dialect
-        self._shop = shop
-        self._in_flight = shop.metrics.requests_in_flight.labels(dialect.name)
+        self._deps = deps
+        self._in_flight = deps.metrics.requests_in_flight.labels(dialect.name)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        shop = self._shop
+        deps = self._deps
         record = Record(self._dialect.name, began=monotonic())
         request_id = scope.get("state", {}).get("request_id") or new_request_id()
         record.request_id = request_id
-        client = Client(receive, send, {b"x-request-id": request_id.encode(), **shop.headers})
+        client = Client(receive, send, {b"x-request-id": request_id.encode(), **deps.headers})
         asked = _Asked(PassOn(), scope.get("state", {}).get("tenant") or _ANYONE)
         record.key = asked.tenant.name
         self._in_flight.inc()
         headers = headers_of(scope)
-        asked.trace = shop.tracing.begin(headers, record)
+        asked.trace = deps.tracing.begin(headers, record)
         try:
-            with shop.gate.place:
+            with deps.gate.place:
                 await self._serve(headers, client, receive, record, asked)
         except ClientGone:
             gone(record)
@@ -103,7 +103,7 @@ class Generate:
                 self._suggest(error, asked)
             await self._fail(client, record, error.untraced())
         except asyncio.CancelledError:  # the net below the drain: it was not asked by then
-            if not shop.gate.draining:
+            if not deps.gate.draining:
                 raise
             await self._fail(client, record, closing())
         except Exception:  # noqa: BLE001  # the outer edge: the client is told, the log has it
@@ -112,7 +112,7 @@ class Generate:
         finally:
             self._in_flight.dec()
             record.ended = monotonic()
-            shop.metrics.finish(record)
+            deps.metrics.finish(record)
             asked.trace.end(scope["path"])
             request_line(record, _shown(asked.name, record), _shown(asked.used, record))
 
@@ -124,25 +124,25 @@ class Generate:
         record: Record,
         asked: "_Asked",
     ) -> None:
-        shop = self._shop
+        deps = self._deps
         caller, body = await self._read(headers, client, receive)
         record.read = monotonic()
         size = len(body)
         large = size > OFF_LOOP
-        with shop.gate.holding(size) as held:
+        with deps.gate.holding(size) as held:
             parse = self._dialect.parse
             request: Request = (
                 await asyncio.to_thread(parse, body, headers) if large else parse(body, headers)
             )
             del body
             model = await self._model(request, caller, record, asked)
-            with await shop.borders.admit(
+            with await deps.borders.admit(
                 self._dialect, request, model, asked.tenant, large=large
             ) as lease:
                 client.headers.update(lease.headers)
-                filled = await shop.borders.with_media(self._dialect, request, held)
+                filled = await deps.borders.with_media(self._dialect, request, held)
                 question = Question(
-                    self._dialect, filled, model, self._desk(asked.tenant),
+                    self._dialect, filled, model, self._context(asked.tenant),
                     tenant=caller.mark if caller else record.key, label=record.model,
                     large=large or filled is not request,
                     authorizer=caller.bearer if caller else None,
@@ -155,12 +155,12 @@ class Generate:
                 asked.trace.calling(asked.used)
                 exchange = Exchange(client, self._limits(headers, record), record, question.keep)
                 stamp = Stamp(token_hex(16), int(time()), model.name)
-                with shop.gate.running(exchange), Settling(lease, record):
+                with deps.gate.running(exchange), Settling(lease, record):
                     await self._answer(exchange, client, record, _Asking(question, stamp))
 
     def _limits(self, headers: Mapping[str, str], record: Record) -> Limits:
         """A client that waits for the whole answer may give up before we do."""
-        limits = self._shop.limits
+        limits = self._deps.limits
         if record.stream:
             return limits
         own = own_deadline(headers)
@@ -170,22 +170,22 @@ class Generate:
         self, headers: Mapping[str, str], client: Client, receive: Receive
     ) -> tuple[Caller | None, bytes]:
         """Whose Bedrock key it is, where clients bring their own, and the body."""
-        shop = self._shop
+        deps = self._deps
         try:
-            caller = shop.clients.caller(headers) if shop.clients is not None else None
-            judge_head(headers, shop.max_body)
-            return caller, await read_body(receive, shop.max_body)
+            caller = deps.clients.caller(headers) if deps.clients is not None else None
+            judge_head(headers, deps.max_body)
+            return caller, await read_body(receive, deps.max_body)
         except ProxyError as error:
             client.headers[b"connection"] = b"close"  # the body is still on its way
             if error.status == 413:
-                shop.metrics.rejected.labels("body_too_large").inc()
+                deps.metrics.rejected.labels("body_too_large").inc()
             raise
 
-    def _desk(self, tenant: Tenant) -> Desk:
+    def _context(self, tenant: Tenant) -> TranslationContext:
         """With what is fixed for this tenant."""
-        desk = self._shop.desk
-        options = self._shop.borders.options(desk.options, tenant)
-        return desk if options is desk.options else replace(desk, options=options)
+        context = self._deps.context
+        options = self._deps.borders.options(context.options, tenant)
+        return context if options is context.options else replace(context, options=options)
 
     async def _model(
         self, request: Request, caller: Caller | None, record: Record, asked: "_Asked"
@@ -193,18 +193,18 @@ class Generate:
         """What is to be called, if it may be. Raises ``ProxyError``."""
         asked.name, record.stream = request.model, request.stream
         model = await self._resolved(request.model, caller)
-        record.model = self._shop.metrics.model(model.label)
+        record.model = self._deps.metrics.model(model.label)
         asked.used = record.model if model.id.startswith("arn:") else model.id
         record.price = price_of(model)
-        self._shop.metrics.begin(record)
-        self._shop.borders.check_model(asked.tenant, model)
+        self._deps.metrics.begin(record)
+        self._deps.borders.check_model(asked.tenant, model)
         return within(asked.tenant, model)
 
     async def _resolved(self, name: str, caller: Caller | None) -> Model:
         """By the catalog of everybody, or of the client whose key it is."""
-        clients = self._shop.clients
+        clients = self._deps.clients
         if clients is None or caller is None:
-            return await self._shop.resolver.resolve(name)
+            return await self._deps.resolver.resolve(name)
         return await clients.resolve(name, caller)
 
     async def _answer(
@@ -213,7 +213,7 @@ class Generate:
         if not record.stream:
             await exchange.run(lambda running: self._collect(running, client, record, asking))
             return
-        in_flight = self._shop.metrics.streams_of(record)
+        in_flight = self._deps.metrics.streams_of(record)
         in_flight.inc()
         try:
             await exchange.run(lambda running: self._stream(running, client, record, asking))
@@ -268,7 +268,7 @@ class Generate:
 
     def _opener(self, client: Client, record: Record, question: Question, choice: int) -> Opener:
         """Opens one choice's answer, and tells of what had to be reworded for it."""
-        upstream, ration = self._shop.upstream, Ration()
+        upstream, ration = self._deps.upstream, Ration()
 
         async def opener(opening: Opening) -> Answer:
             before = question.calls
@@ -293,7 +293,7 @@ class Generate:
     def _suggest(self, error: ProxyError, asked: "_Asked") -> None:
         """A 404 that comes from Bedrock names what was probably meant, of what this key may use."""
         error.param = error.param or "model"
-        found = self._shop.nearest(asked.name) if error.upstream_id else ()
+        found = self._deps.nearest(asked.name) if error.upstream_id else ()
         near = [name for name in found if asked.tenant.may_use(name, foundation_of(name))]
         if near:
             error.message += f" Did you mean {' or '.join(near)}?"

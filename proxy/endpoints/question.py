@@ -1,12 +1,12 @@
-"""A client's request on its way to Bedrock: put back together, translated, and put otherwise.
+"""A client's request on its way to Bedrock: completed, translated, and translated again if refused.
 
-A question is put with everything known: reasoning that the client did not send back comes from the
-memory, facts that earlier refusals taught are applied to the model's traits. If Bedrock refuses it
-for a capability all the same, ``reword`` translates it again with the fact just learned; what the
-operator and the caller must not lose is compared before anything is sent. A fact is remembered for
-the model once the reworded question got further.
+A ``Question`` uses everything known: reasoning that the client did not send back comes from the
+memory, and facts learned from earlier refusals are applied to the model's traits. If Bedrock still
+refuses it for a capability, ``reword`` translates it again with the fact just learned; before that
+is sent, a comparison makes sure that nothing the operator or the client needs was lost. A fact is
+stored for the model once the reworded request got further.
 
-Several choices of one request share a question: whoever is refused first rewords it for all.
+Several choices of one request share a question: the first one that is refused rewords it for all.
 """
 
 import asyncio
@@ -40,10 +40,10 @@ it the work is about a millisecond, and the way there and back would cost a quar
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """What questions are put with. ``learned`` and ``memory`` are shared by all requests.
+class TranslationContext:
+    """What a translation depends on. ``learned`` and ``memory`` are shared by all requests.
 
-    ``repaired`` is told the name of each repair and whether it has just been learned.
+    ``repaired`` is called with the name of each repair and whether it has just been learned.
     """
 
     options: Options
@@ -62,7 +62,7 @@ class Question:
         dialect: Dialect,
         request: Request,
         model: Model,
-        desk: Desk,
+        context: TranslationContext,
         *,
         tenant: str = "",
         label: str = "",
@@ -72,7 +72,7 @@ class Question:
         self.model = model
         self._request = request
         self._dialect = dialect
-        self._desk = desk
+        self._context = context
         self._owner = f"{tenant}\0{model.traits.family}"
         self._label = label
         self._large = large
@@ -93,7 +93,7 @@ class Question:
     async def put(self) -> None:
         """Raises ``ProxyError`` 400 for what cannot be translated."""
         await self._recollect()
-        lessons = self._desk.learned.of(self.model.id, self.model.region)
+        lessons = self._context.learned.of(self.model.id, self.model.region)
         if not lessons.names:
             self._take(*await self._translated(self.model))
             return
@@ -102,7 +102,7 @@ class Question:
         if await self._differs(translation, bodies):
             self._repairs.update(dict.fromkeys(lessons.names))
             for name in lessons.names:
-                self._desk.repaired(name, False)
+                self._context.repaired(name, False)
         self.model = wiser
         self._take(translation, bodies)
 
@@ -142,7 +142,7 @@ class Question:
         self._prove()  # what was tried before this led further
         self._unproven.append(repair)
         self._repairs[repair.name] = None
-        self._desk.repaired(repair.name, True)
+        self._context.repaired(repair.name, True)
         self.model = wiser
         self._take(translation, bodies)
         return self.call_for(choice, again)
@@ -161,10 +161,10 @@ class Question:
         self._prove()
         if stale and self._recalled:
             recalled, self._recalled = self._recalled, ()
-            await self._desk.memory.forget(self._owner, recalled)
+            await self._context.memory.forget(self._owner, recalled)
 
     async def keep(self, keepsake: Keepsake) -> None:
-        await self._desk.memory.keep(self._owner, keepsake.key, keepsake.value)
+        await self._context.memory.keep(self._owner, keepsake.key, keepsake.value)
 
     def release(self) -> None:
         """The answer has begun and cannot be asked for again: forget what was sent, which a long
@@ -180,7 +180,7 @@ class Question:
         lacking = await self._run(self._dialect.lacking, self._request, self.model)
         if not lacking:
             return
-        found: Mapping[str, bytes] = await self._desk.memory.recall(self._owner, lacking)
+        found: Mapping[str, bytes] = await self._context.memory.recall(self._owner, lacking)
         if found:
             self._recalled = tuple(found)
             self._told = ("reasoning:restored",)
@@ -191,7 +191,7 @@ class Question:
             self._told += ("reasoning:missing",)
 
     async def _translated(self, model: Model) -> tuple[Translation, Bodies]:
-        work = (self._dialect, self._request, model, self._desk.options)
+        work = (self._dialect, self._request, model, self._context.options)
         told: tuple[Translation, Bodies] = await self._run(_translate, *work)
         return told
 
@@ -228,7 +228,7 @@ class Question:
     def _prove(self) -> None:
         for repair in self._unproven:
             if repair.lasting:
-                self._desk.learned.learn(self.model.id, self.model.region, repair)
+                self._context.learned.learn(self.model.id, self.model.region, repair)
         self._unproven.clear()
 
 

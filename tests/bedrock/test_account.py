@@ -56,7 +56,7 @@ def ask(running: Running, **more: Any) -> httpx.Response:
 def test_an_instances_role_is_found_by_itself(instance: Any, fake: Any, bedrock: Simulator) -> None:
     with served(instance, bedrock, enabled=True) as running:
         assert ask(running).status_code == 200
-        wait_until(lambda: running.house.account.discovery.state().at is not None)
+        wait_until(lambda: running.service.account.discovery.state().at is not None)
         ready = httpx.get(f"{running.url}/readyz").json()
         samples = running.samples()
     assert ready["credentials"] == {
@@ -173,7 +173,7 @@ def test_each_target_resolves_by_itself(machine: Any, fake: Any, bedrock: Simula
     with served(machine, bedrock, targets=[target]) as running:
         assert ask(running).status_code == 200
         assert time.monotonic() - began < 5
-        names = [one.name for one in running.house.account.identities]
+        names = [one.name for one in running.service.account.identities]
         assert httpx.get(f"{running.url}/readyz").json()["targets"] == [
             {"name": "targets[1] us-west-2", "ok": False, "source": "", "error": None}
         ]

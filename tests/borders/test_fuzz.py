@@ -1,6 +1,6 @@
 """Twenty thousand bodies that no client would send: each is answered, none with a 5xx, none late.
 
-The whole house is called in process, as an ASGI application with a key, limits and remote media on;
+The whole service is called in process, as an ASGI application with a key, limits and remote media;
 what passes the parser is answered by a stand-in for Bedrock. Every body goes to one of the three
 client APIs or to the dry run. Made by hypothesis: legal bodies with something wrong in one place,
 structures of random JSON, and bytes.
@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.app import House, build
+from proxy.app import Service, build
 from proxy.bedrock.regions import AwsConfig
 from proxy.settings import load
 from tests.relay.answers import EVENTS
@@ -153,7 +153,7 @@ def bedrock(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={})
 
 
-def house() -> House:
+def service() -> Service:
     own = {
         "BEDROCK_PROXY_API_KEY": "sk-fuzz", "BEDROCK_PROXY_EXPLAIN": "true",
         "BEDROCK_PROXY_TOKENS_PER_MINUTE": "1000000000", "BEDROCK_PROXY_LOG_LEVEL": "error",
@@ -166,23 +166,23 @@ def house() -> House:
 
 
 class Client:
-    """Calls a house on one event loop that stays."""
+    """Calls a service on one event loop that stays."""
 
     def __init__(self) -> None:
         self.runner = asyncio.Runner()
-        self.house = self.runner.run(self.opened())
+        self.service = self.runner.run(self.opened())
         self.statuses: dict[int, int] = {}
 
-    async def opened(self) -> House:
-        made = house()
+    async def opened(self) -> Service:
+        made = service()
         made.account.start()
         await made.defences.open()
         return made
 
     async def closed(self) -> None:
-        await self.house.defences.close()
-        await self.house.shop.desk.memory.close()
-        await self.house.account.close()
+        await self.service.defences.close()
+        await self.service.deps.context.memory.close()
+        await self.service.account.close()
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         sent: list[dict[str, Any]] = []
@@ -203,7 +203,7 @@ class Client:
             "headers": [(b"authorization", b"Bearer sk-fuzz"), (b"host", b"localhost"),
                         (b"content-type", b"application/json")],
         }  # fmt: skip
-        await self.house.asgi(scope, receive, send)
+        await self.service.asgi(scope, receive, send)
         return sent[0]["status"], b"".join(one.get("body", b"") for one in sent[1:])
 
     def check(self, path: str, body: bytes) -> None:

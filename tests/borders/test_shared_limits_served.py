@@ -54,7 +54,7 @@ def test_what_is_used_here_is_gone_there(tmp_path: Path, server: ValkeyServer) -
         assert [one.status_code for one in answers] == [200, 200, 200, 429]
         left = [one.headers["x-ratelimit-remaining-requests"] for one in answers]
         assert left == ["2", "1", "0", "0"]
-        assert first.running.house.defences.told.startswith("limits are shared in Valkey/Redis")
+        assert first.running.service.defences.told.startswith("limits are shared in Valkey/Redis")
 
 
 @pytest.mark.parametrize(("fail", "status"), [("closed", 503), ("open", 200)])

@@ -20,10 +20,10 @@ def front() -> Front:
         "AWS_SECRET_ACCESS_KEY": "secret",
     }
     loaded = load({"port": 0, "api_key": "sk-test", "route_prefix": "/team"}, None, {})
-    house = build(
+    service = build(
         Loaded(loaded.settings, loaded.origins, environment), AwsConfig(None, False, False, {})
     )
-    app = house.asgi
+    app = service.asgi
     while not isinstance(app, Front):
         app = app._app
     return app

@@ -64,7 +64,7 @@ def proxy(request: pytest.FixtureRequest, simulator: Simulator) -> Running:
     unknowing = "no_families" in request.fixturenames
     served: Running = request.getfixturevalue("ignorant" if unknowing else "informed")
     simulator.reset()
-    served.house.shop.desk.learned.__init__(time.monotonic)  # type: ignore[misc]
+    served.service.deps.context.learned.__init__(time.monotonic)  # type: ignore[misc]
     served.baseline = served.samples()  # type: ignore[attr-defined]
     return served
 

@@ -103,7 +103,7 @@ def test_the_specs_own_validator(told: Any) -> None:
 
 
 def test_paths_are_the_routes(proxy: Running, told: Any) -> None:
-    starlette = proxy.house.asgi
+    starlette = proxy.service.asgi
     while not hasattr(starlette, "routes"):
         starlette = starlette._app
     served = {

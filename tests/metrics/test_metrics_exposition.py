@@ -42,7 +42,7 @@ def figures(metrics: Metrics) -> list[Family]:
 
 
 def rows(families: list[Family]) -> dict[tuple[str, Any], float]:
-    """The house's own samples by name and labels."""
+    """The service's own samples by name and labels."""
     return {
         (name, tuple(sorted(labels))): value
         for family in families
@@ -137,10 +137,10 @@ async def test_a_larger_page_holds_the_loop_no_longer(what: str, growth: float, 
     measured = []
     for models in (16, 64):
         aws = AwsConfig(region="us-east-1", fips=False, dualstack=False, endpoints={})
-        house = build(load({}, None, {}), aws)
+        service = build(load({}, None, {}), aws)
         for number in range(models):
-            ask(house.metrics, f"model-{number}")
-        read = scrape(house.asgi) if what == "page" else house.metrics.snapshot
+            ask(service.metrics, f"model-{number}")
+        read = scrape(service.asgi) if what == "page" else service.metrics.snapshot
         measured.append(await work_between_turns(read))
     (most_of_few, few), (most_of_many, many) = measured
     assert many > 3 * few

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.app import House, build
+from proxy.app import Service, build
 from proxy.bedrock.regions import AwsConfig
 from proxy.errors import ProxyError
 from proxy.settings import Loaded, load
@@ -78,19 +78,19 @@ async def test_no_ending_leaves_a_cycle(
         line.writer.close()
 
     with RawUpstream(script) as upstream:
-        house = opened(upstream.url)
+        service = opened(upstream.url)
         try:
             for stream in (True, False):
-                await asked(house, stream)  # the first request imports
+                await asked(service, stream)  # the first request imports
             gc.collect()
             gc.set_debug(gc.DEBUG_SAVEALL)
             for name, (answers[0], word) in ANSWERS.items():
                 for stream in (True, False):
-                    assert word in await asked(house, stream), name
+                    assert word in await asked(service, stream), name
                     assert left() == [], name
         finally:
             gc.set_debug(0)
-            await house.account.close()
+            await service.account.close()
 
 
 def left() -> list[object]:
@@ -99,15 +99,15 @@ def left() -> list[object]:
     return [thing for thing in gc.garbage if is_ours(thing)]
 
 
-def opened(url: str) -> House:
+def opened(url: str) -> Service:
     loaded = load({"port": 0, "log_level": "error", "enabled": False}, None, {})
     aws = AwsConfig(None, False, False, {"bedrock-runtime": url})
-    house = build(Loaded(loaded.settings, loaded.origins, ENVIRONMENT), aws)
-    house.account.start()
-    return house
+    service = build(Loaded(loaded.settings, loaded.origins, ENVIRONMENT), aws)
+    service.account.start()
+    return service
 
 
-async def asked(house: House, stream: bool) -> bytes:
+async def asked(service: Service, stream: bool) -> bytes:
     """What the client was told: status, and the body."""
     sent = bytearray()
     inbox = [{"type": "http.request", "body": orjson.dumps(question(stream=stream))}]
@@ -122,7 +122,7 @@ async def asked(house: House, stream: bool) -> bytes:
         "type": "http", "method": "POST", "path": "/v1/chat/completions", "state": {},
         "headers": [(b"content-type", b"application/json"), (b"host", b"localhost")],
     }  # fmt: skip
-    await house.asgi(scope, receive, send)
+    await service.asgi(scope, receive, send)
     return bytes(sent)
 
 

@@ -49,13 +49,13 @@ async def test_a_stream_does_not_hold_the_prompt(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, value)
     engine = Pausing()
     loaded = load({"port": 0, "log_level": "error", "enabled": False}, None, {})
-    house = build(
+    service = build(
         Loaded(loaded.settings, loaded.origins, ENVIRONMENT),
         AwsConfig(None, False, False, {}),
         engine=engine,
     )
-    house.account.start()
-    await house.account.credentials.settled(5.0)
+    service.account.start()
+    await service.account.credentials.settled(5.0)
     spoken, sent = asyncio.Event(), bytearray()
     inbox = [{"type": "http.request", "body": question(PROMPT), "more_body": False}]
 
@@ -76,7 +76,7 @@ async def test_a_stream_does_not_hold_the_prompt(monkeypatch: pytest.MonkeyPatch
     }  # fmt: skip
     tracemalloc.start()
     try:
-        running = asyncio.create_task(house.asgi(scope, receive, send))
+        running = asyncio.create_task(service.asgi(scope, receive, send))
         await asyncio.wait_for(spoken.wait(), 20)
         await asyncio.sleep(0.05)
         gc.collect()
@@ -86,7 +86,7 @@ async def test_a_stream_does_not_hold_the_prompt(monkeypatch: pytest.MonkeyPatch
     engine.go.set()
     await asyncio.wait_for(running, 20)
     assert sent.endswith(b"data: [DONE]\n\n")
-    await house.account.close()
+    await service.account.close()
     assert held < PROMPT / 4, f"{held} bytes are held by a stream that waits"
 
 

@@ -39,15 +39,15 @@ async def listened(script: Script, listener: Listener, monkeypatch: pytest.Monke
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with RawUpstream(script) as upstream:
-        house = opened(upstream.url)
+        service = opened(upstream.url)
         scope = {
             "type": "http", "method": "POST", "path": "/v1/chat/completions", "state": {},
             "headers": [(b"content-type", b"application/json"), (b"host", b"localhost")],
         }  # fmt: skip
         try:
-            await house.asgi(scope, listener.receive, listener.send)
+            await service.asgi(scope, listener.receive, listener.send)
         finally:
-            await house.account.close()
+            await service.account.close()
 
 
 async def test_an_answer_that_came_whole_leaves_in_one_send(

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from proxy.app import House, build
+from proxy.app import Service, build
 from proxy.bedrock.regions import AwsConfig
 from proxy.server import Server, configure
 from proxy.settings import Loaded, load
@@ -28,17 +28,17 @@ QUIET = {
 
 
 class Running:
-    """A served house. ``url`` ends without a slash; ``call`` runs a function on its loop."""
+    """A served service. ``url`` ends without a slash; ``call`` runs a function on its loop."""
 
-    def __init__(self, house: House, server: Server, loop: asyncio.AbstractEventLoop, url: str):
-        self.house = house
+    def __init__(self, service: Service, server: Server, loop: asyncio.AbstractEventLoop, url: str):
+        self.service = service
         self.server = server
         self.loop = loop
         self.url = url
 
     def samples(self) -> dict[str, float]:
         """Every metric as ``name{labels}`` to value."""
-        return dict(self.house.metrics.samples())
+        return dict(self.service.metrics.samples())
 
     def stop(self) -> None:
         """What the first SIGTERM does."""
@@ -91,13 +91,13 @@ def serving(
         started.set()
 
     async def main() -> None:
-        house = build(loaded, aws, mode=mode, engine=engine)
+        service = build(loaded, aws, mode=mode, engine=engine)
         drain_timeout = loaded.settings.drain_timeout
-        config = configure(house.asgi, "127.0.0.1", 0, drain_timeout, refused=house.refused)
+        config = configure(service.asgi, "127.0.0.1", 0, drain_timeout, refused=service.refused)
         server = Server(
-            config, leave=house.leave, drain=house.drain, reload=house.reload, ready=announce
+            config, leave=service.leave, drain=service.drain, reload=service.reload, ready=announce
         )
-        box.update(house=house, server=server, loop=asyncio.get_running_loop())
+        box.update(service=service, server=server, loop=asyncio.get_running_loop())
         try:
             await server.serve()
         finally:
@@ -117,7 +117,7 @@ def serving(
     assert started.wait(15), "the proxy did not start"
     assert "url" in box, f"the proxy did not start: {box.get('fault')!r}"
     try:
-        yield Running(box["house"], box["server"], box["loop"], box["url"])
+        yield Running(box["service"], box["server"], box["loop"], box["url"])
     finally:
         if thread.is_alive():
             box["loop"].call_soon_threadsafe(_end, box["server"])
