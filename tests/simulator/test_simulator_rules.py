@@ -304,6 +304,7 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
         "the image appears to be a image/png image",
     ),
     ("no image", SONNET_45, history(user(image(data=PDF))), "Could not process image"),
+    ("cut image", SONNET_45, history(user(image(data=WIDE[:20]))), "Could not process image"),
     ("wide image", SONNET_45, history(user(image(data=WIDE))), "8000 pixels"),
     ("21 images", SONNET_45, history(user(*[image()] * 21)), "21 images"),
     ("6 documents", SONNET_45, history(user("a", *(document(f"d{n}") for n in range(6)))), "6 doc"),
