@@ -20,7 +20,7 @@ from proxy.frozen import frozen
 
 
 class Request(Protocol):
-    """A checked client request: the little of it that the shell must know."""
+    """A checked client request: the few facts that the endpoint needs to know."""
 
     @property
     def model(self) -> str: ...
@@ -68,20 +68,20 @@ class Translation:
     """Short stable tokens: what was dropped, clamped, renamed or emulated."""
     choices: int = 1
     again: ConverseRequest | None = None
-    """What to ask with instead when an answer failed with ``retry == "once"`` before its first
-    byte; ``None``: the same body."""
+    """The body to retry with when an answer failed with ``retry == "once"`` before its first byte;
+    ``None``: the same body."""
     price: Mapping[str, float] | None = None
     """USD per million tokens (input, output, cache_read, cache_write), if it is to be shown."""
     bodies: tuple[Mapping[str, Json], ...] = ()
     """One for each choice, where they differ (several prompts, batches of texts). Such calls need
     not wait for the first, which is made with ``body`` too."""
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """What InvokeModel wants beside the body."""
+    """Headers that InvokeModel needs besides the body."""
 
 
 @frozen
 class Stamp:
-    """What the shell mints for an answer: its id's random part, unix time (s), the model's name."""
+    """Set by the endpoint for an answer: its id's random part, unix time (s), the model's name."""
 
     id: str
     created: int
@@ -89,7 +89,7 @@ class Stamp:
 
 
 class Keepsake(NamedTuple):
-    """What an answer asks to be remembered for the next request: opaque, but for its key."""
+    """What must be remembered of an answer for the next request: opaque, except for its key."""
 
     key: str
     value: bytes
@@ -101,19 +101,19 @@ class Link(NamedTuple):
     url: str
     param: str
     image: bool = True
-    """Only an image will do."""
+    """Only an image is acceptable."""
 
 
 class Linked(NamedTuple):
-    """What a link leads to. ``media_type`` is as its server said, "" if it said nothing."""
+    """A link's content. ``media_type`` is what its server said, "" if it said nothing."""
 
     data: bytes
     media_type: str
 
 
 class Weight(NamedTuple):
-    """About how many tokens a request asks for: what it holds, and the most it may be answered,
-    over all its calls."""
+    """An estimate of a request's tokens: its input and its longest possible answer, summed over
+    all its calls."""
 
     input: int
     output: int
@@ -184,7 +184,7 @@ class Dialect:
     parse: Callable[[bytes, Mapping[str, str]], Request]
     """Body and (lower-case) headers to a checked request. ``ProxyError`` names the fault."""
     lacking: Callable[[Any, Model], Sequence[str]]
-    """The keys of keepsakes that this request's client should have sent back, and did not."""
+    """The keys of keepsakes that the client should have sent back with this request but did not."""
     restored: Callable[[Any, Model, Mapping[str, bytes]], Any]
     """The request with those that were found, by key."""
     translate: Callable[[Any, Model, Options], Translation]

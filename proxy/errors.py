@@ -11,7 +11,7 @@ everything else is a fault on the proxy's side.
 from typing import Final, Literal
 
 Retry = Literal["never", "once", "transient", "throttle", "credentials"]
-"""What another attempt could change: nothing; one more try; a short pause; a long pause; fresh
+"""What could make a retry succeed: nothing; one more try; a short pause; a long pause; fresh
 credentials (or a corrected clock)."""
 
 CLIENT_CLOSED: Final = 499
@@ -57,8 +57,8 @@ class ProxyError(Exception):
         """The upstream's ``Date`` header, against which a clock can be corrected."""
 
     def untraced(self) -> "ProxyError":
-        """Itself, without the way it came by. That way is frames, and some of them hold the error:
-        a cycle, and the request in it, until the garbage collector comes (which is rarely)."""
+        """Itself, without its traceback. The traceback's frames may hold the error: a reference
+        cycle that keeps the request alive until the garbage collector runs (which is rarely)."""
         self.__traceback__ = self.__context__ = self.__cause__ = None
         return self
 

@@ -26,7 +26,7 @@ logger: Final = logging.getLogger(NAME)
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ENDS: Final = re.compile(r"[\x7f-\x9f\u2028\u2029]")
-"""What JSON lets stand and some readers take for the end of a line, or for a command."""
+"""Characters that JSON leaves raw and some readers take for a line end or a terminal command."""
 _LONGEST: Final = 200
 """Characters of a name that a client sent."""
 
@@ -64,7 +64,7 @@ class _JsonLine(logging.Formatter):
 
 
 class _TextLine(logging.Formatter):
-    """The same for eyes: time, level, message, then the fields that say something."""
+    """The same for people: time, level, message, then the fields that are set."""
 
     def line(self, at: float, level: str, message: str, fields: Mapping[str, object]) -> str:
         shown = " ".join(
@@ -82,7 +82,7 @@ class _TextLine(logging.Formatter):
 
 
 class _Handler(logging.StreamHandler[Stderr]):
-    """Ours: what it is given as a record it can be given without one."""
+    """The stderr handler; it can also write a line without a log record."""
 
     def __init__(self, stream: Stderr, form: _JsonLine | _TextLine) -> None:
         super().__init__(stream)
@@ -95,9 +95,9 @@ class _Handler(logging.StreamHandler[Stderr]):
 
 
 def configure(level: str, style: Literal["auto", "json", "text"] | str) -> Stderr:
-    """Send the house's log, and what libraries warn of, to stderr.
+    """Send the proxy's log, and libraries' warnings, to stderr.
 
-    That is returned: whoever ends the process closes it, for what still waits.
+    Returns the stream, which must be closed at exit to flush what is still buffered.
     """
     text = style == "text" or (style == "auto" and sys.stderr is not None and sys.stderr.isatty())
     # What no line tells is not looked up for it (Python's logging HOWTO, *Optimization*).
@@ -123,7 +123,7 @@ def request_line(record: Record, asked: str, called: str, url: str = "") -> None
     """Log one ended request. ``asked`` is the client's model name, ``called`` what it became;
     ``url`` is for what no endpoint has seen.
 
-    None may show an account: whoever calls has masked them.
+    Neither may show an account id: the caller has masked them.
     """
     level = logging.WARNING if record.status >= 500 or record.in_band else logging.INFO
     if not logger.isEnabledFor(level):
@@ -171,7 +171,7 @@ def _text(value: object) -> str:
 
 
 def _plain(text: str) -> str:
-    """``text`` without what could end its line or move the terminal's cursor."""
+    """``text`` without characters that could end its line or move the terminal's cursor."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

@@ -29,19 +29,19 @@ from proxy.openai.errors import error_body
 from proxy.tasks import tell
 
 Refused = Callable[[ProxyError], None]
-"""Is told of a request that is refused here, before the app could see it."""
+"""Called with the error of a request that is refused here, before it reaches the app."""
 
 HEAD_SECONDS: Final = 15.0
 HEAD_BYTES: Final = 64 * 1024
 PIPELINED: Final = 64
-"""Requests that may wait in line on a connection: 2 KB each, before anybody is asked for a key."""
+"""Pipelined requests that may wait on a connection: 2 KB each, before any key is checked."""
 BODY_SECONDS: Final = 30.0
 BODY_RATE: Final = 64 * 1024
 """Slowest pace of a body, in bytes per second, beyond ``BODY_SECONDS``."""
 IDLE_SECONDS: Final = 75.0
 """How long an idle connection is kept: above a load balancer's idle time (60 s on an ALB)."""
 UNREAD_SECONDS: Final = 120.0
-"""How long a connection that is to close waits for a client that takes nothing of what is left."""
+"""How long a closing connection waits for a client that reads nothing of what is left."""
 _HOST: Final = re.compile(
     rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?[ \t]*"
 )
@@ -81,14 +81,14 @@ class Gathered:
         return self._transport.is_closing()
 
     def close(self) -> None:
-        """Close once what was written has left, or nobody takes it."""
+        """Close once the written data has been sent, or the client has stopped reading."""
         self._flush()
         self._transport.close()
         if self._patience is None:
             self._wait(self._transport.get_write_buffer_size())
 
     def lost(self) -> None:
-        """Nothing is left to be taken."""
+        """All data has been sent."""
         if self._patience is not None:
             self._patience.cancel()
 
@@ -110,8 +110,8 @@ class Gathered:
 
 
 class Connection(HttpToolsProtocol):
-    """One client connection, with deadlines for what it sends. ``refused`` is told of what is no
-    HTTP."""
+    """One client connection, with deadlines for what it sends. ``refused`` is called for what is
+    not HTTP."""
 
     # Over 30 attributes an object no longer shares the layout of its dict: 1.3 KB a connection.
     __slots__ = ("_deadline", "_declined", "_head_size", "_in_body", "_in_head", "_refused")
@@ -197,7 +197,7 @@ class Connection(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head and not self._declined:  # trailers are nobody's here
+        if self._in_head and not self._declined:  # trailers are not used
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -218,12 +218,12 @@ class Connection(HttpToolsProtocol):
             self.expect_100_continue = False
         super().on_headers_complete()
         if old:
-            # uvicorn makes the cycle itself; there is no other way in.
+            # uvicorn creates the cycle itself; there is no other hook.
             self.cycle.send = functools.partial(  # type: ignore[method-assign]
                 _send_unchunked, self.cycle, self.cycle.send
             )
         self._disarm()
-        self._in_body = not waiting_in_line  # else reading is paused by us, and not slow
+        self._in_body = not waiting_in_line  # else we paused reading, and the sender is not slow
 
     def on_body(self, body: bytes) -> None:
         self._head_size = 0
@@ -263,7 +263,7 @@ class Connection(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """A server that leaves politely: ``stop`` is awaited once, before the listeners close."""
+    """A server with graceful shutdown: ``stop`` is awaited once, before the listeners close."""
 
     def __init__(
         self,
@@ -291,14 +291,14 @@ class Server(uvicorn.Server):
             self._ready(_url(bound[0], bound[1]))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal asks to leave, the second one ends at once."""
+        """The first signal starts the shutdown, the second one exits at once."""
         if self._stopping is not None or self._loop is None:
             self.should_exit = self.force_exit = True
             return
         self._loop.call_soon_threadsafe(self.stop)
 
     def stop(self) -> None:
-        """Begin to leave. Only on the server's own loop."""
+        """Start the shutdown. Call it on the server's own loop only."""
         if self._stopping is None:
             self._stopping = asyncio.get_running_loop().create_task(self._stop(), name="leaving")
             self._stopping.add_done_callback(tell)
@@ -336,8 +336,8 @@ class MetricsListener:
 
 
 async def _answer(error: ProxyError, scope: Any, receive: Any, send: Any) -> None:
-    """Refuse a request of which only the head is wrong. As an app, so that it comes in its turn
-    where requests are pipelined."""
+    """Refuse a request with only an invalid head. This is an app, so that pipelined requests are
+    answered in order."""
     body = error_body(error)
     headers = [
         (b"content-type", b"application/json"),
@@ -368,11 +368,10 @@ def configure(
     idle_timeout: float = IDLE_SECONDS,
     refused: Refused = lambda error: None,
 ) -> uvicorn.Config:
-    """uvicorn's configuration for this house; the times in seconds. ``refused`` is told of what is
-    no HTTP.
+    """uvicorn's configuration; times are in seconds. ``refused`` is called for what is not HTTP.
 
-    A balancer that keeps a connection longer than ``idle_timeout`` meets a closed one now and then,
-    and answers 502 for it.
+    A load balancer that keeps idle connections longer than ``idle_timeout`` will sometimes use one
+    that is closed, and return a 502.
     """
     return uvicorn.Config(
         app,
@@ -384,10 +383,10 @@ def configure(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here is decided by who the peer says it is
+        proxy_headers=False,  # nothing here depends on who the peer says it is
         backlog=2048,
         timeout_keep_alive=int(idle_timeout),
-        # The drain ends every answer by itself; this is only the net below it.
+        # The drain ends every answer itself; this is only a safety net.
         timeout_graceful_shutdown=int(drain_timeout) + 8,
     )
 

@@ -343,7 +343,7 @@ def _from_file(file: Path) -> list[tuple[str, object, str]]:
 
 
 def _path(key: str) -> str:
-    """A key of the file as we spell it: the founding document writes its options in camelCase."""
+    """A key of the file in snake_case: OpenClaw's documentation uses camelCase."""
     return snake(key) if "." in key else key
 
 

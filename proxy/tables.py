@@ -4,7 +4,7 @@ Each reader takes what TOML gave (tables, lists) or a text (a variable, a flag) 
 value, or raises ``ValueError`` with what is wrong and what was probably meant. A text that begins
 with ``[`` or ``{`` is JSON of the same shape; otherwise it is the short form that fits in a line:
 ``name=id,name=id`` for aliases, ``us-west-2,eu-west-1`` for targets and regions. Keys are accepted
-in camelCase too: the founding document writes its models so.
+in camelCase too, which OpenClaw's documentation uses.
 """
 
 import json

@@ -32,7 +32,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Guard:
-    """Wraps ``app``. ``keys`` tell whose a key is; ``key`` alone stands for a store of that one.
+    """Wraps ``app``. ``keys`` maps a key to its tenant; ``key`` is short for a store of that one.
     With neither, everyone is let in. ``render`` makes an error's body, ``refusals`` log lines."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Guard:
 
 
 def _shown(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The one key that these headers show. Raises ``ProxyError`` 401.
+    """The one key in these headers. Raises ``ProxyError`` 401.
 
     Some clients send the same key twice, as ``api-key`` too (Continue, in case it is Azure).
     """

@@ -29,13 +29,13 @@ _NOBODY: Final = bytes(32)
 _REMEMBERED: Final = 1024
 _LONGEST_CHOSEN: Final = 512
 _UNREAD: Final = 5.0
-"""Seconds between looks at a source that could never be read yet."""
+"""Seconds between attempts to read a source that could not be read yet."""
 _WAITING: Final = 8
-"""Shown keys that may wait for scrypt at a time: more than this is guessing."""
+"""Presented keys that may wait for scrypt at a time: more than this is guessing."""
 
 
 class Keyring:
-    """The keys of one moment. Lookups only; nothing in it changes but what was proven."""
+    """An immutable set of keys, except for its cache of verified ones."""
 
     def __init__(self, entries: Sequence[Entry], now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -102,7 +102,7 @@ class Source(Protocol):
     """Where the text of the keys file comes from."""
 
     interval: float
-    """Seconds between looks."""
+    """Seconds between polls."""
     name: str
     """For the log."""
 
@@ -142,7 +142,7 @@ class KeyStore:
 
     @property
     def ready(self) -> bool:
-        """Whether the source was read at least once: before that, its keys cannot be told."""
+        """Whether the source was read at least once: before that, its keys are unknown."""
         return self._loaded
 
     def __len__(self) -> int:
@@ -166,7 +166,7 @@ class KeyStore:
         await self._refresh(force=True)
 
     def start(self) -> None:
-        """Look at the source from now on, every ``source.interval`` seconds and on ``reload``."""
+        """Poll the source from now on, every ``source.interval`` seconds and on ``reload``."""
         if self._source is not None and self._watching is None:
             self._watching = asyncio.get_running_loop().create_task(
                 self._watch(self._source), name="keys"
@@ -174,7 +174,7 @@ class KeyStore:
             self._watching.add_done_callback(tell)
 
     def reload(self) -> None:
-        """Look at the source at once (SIGHUP). Only on the store's own loop."""
+        """Poll the source at once (SIGHUP). Only on the store's own loop."""
         self._asked.set()
 
     async def close(self) -> None:

@@ -23,7 +23,7 @@ from proxy.errors import ProxyError
 from proxy.frozen import frozen
 
 FAILURES: Final = 3
-"""In a row, after which a circuit opens."""
+"""Consecutive failures after which a circuit opens."""
 _SHORTEST: Final = 5.0
 _LONGEST: Final = 60.0
 _LONGEST_TOLD: Final = 300.0
@@ -49,7 +49,7 @@ class Target:
     name: str = ""
 
     def signed_by(self, authorizer: Authorizer) -> "Target":
-        """The same place, as somebody else."""
+        """The same endpoint with another identity."""
         return Target(
             self.region,
             self.base,
@@ -61,7 +61,7 @@ class Target:
 
 @frozen
 class Stop:
-    """A target, and what the model is called there."""
+    """A target, and the model's id there."""
 
     target: Target
     model_id: str
@@ -81,8 +81,8 @@ class Circuits:
         self._open: OrderedDict[tuple[str, str], _Circuit] = OrderedDict()
 
     def lets_pass(self, stop: Stop) -> bool:
-        """Whether a call should go there now. One that may is the probe of a circuit that was
-        open: until it has ended the others are told to stay away."""
+        """Whether a call should go there now. If the circuit was open, the call that may is its
+        probe: until it has ended the others must avoid the target."""
         now = self._clock()
         circuits = [self._open.get(key) for key in _keys(stop)]
         tripped = [one for one in circuits if one is not None and one.failures >= FAILURES]
@@ -103,7 +103,7 @@ class Circuits:
             circuit.until = self._clock() + max(pause, told)
 
     def unfit(self, stop: Stop) -> None:
-        """The model is not to be had there: look again much later."""
+        """The model is not available there: try again much later."""
         circuit = self._circuit(_keys(stop)[1])
         circuit.failures = max(circuit.failures, FAILURES)
         circuit.until = self._clock() + _UNFIT_FOR
@@ -121,7 +121,7 @@ class Circuits:
 
 
 class Course:
-    """The way of one call through its stops; there is at least one."""
+    """One call's path through its stops; there is at least one."""
 
     def __init__(self, stops: Sequence[Stop], circuits: Circuits) -> None:
         self._circuits = circuits
@@ -158,7 +158,7 @@ class Course:
         return True
 
     def verdict(self, error: ProxyError) -> ProxyError:
-        """What the client is told: a stand-in that cannot serve the call does not speak for it."""
+        """The error for the client: not that of a fail-over target which cannot serve the call."""
         return self._verdict or error
 
     def succeeded(self) -> None:

@@ -1,4 +1,4 @@
-"""What the rest of the house knows of a model: ``Model`` for one call, ``Traits`` for its family.
+"""What the other packages know of a model: ``Model`` for one call, ``Traits`` for its family.
 
 A name is looked at once, in this room; translators read facts and never ids. A trait is a fact
 about a family that a request may run into, with the default that fits a model nobody has heard of:
@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 ReasoningStyle = Literal[
-    "none",  # no dial; effort is dropped
+    "none",  # no effort parameter; effort is dropped
     "budget",  # thinking {type: enabled, budget_tokens}
     "adaptive",  # thinking {type: adaptive} and effort
     "always",  # adaptive that cannot be switched off
@@ -19,11 +19,11 @@ ReasoningStyle = Literal[
     "effort",  # reasoning_effort: low | medium | high
     "reasoning",  # reasoning: {effort}
     "qwen",  # reasoning_config: "low" | "high"
-    "inherent",  # reasons by itself, no dial
+    "inherent",  # always reasons, no effort parameter
 ]
 
 EmbeddingStyle = Literal[
-    "none",  # no embedding model
+    "none",  # not an embedding model
     "titan",  # {inputText}
     "titan_2",  # … and dimensions
     "titan_image",  # … and embeddingConfig
@@ -43,7 +43,7 @@ class Traits:
     """Facts about a model family, flat, each with the default of an unknown model."""
 
     family: str = "other"
-    """Who may be sent whose reasoning, and the metrics' word for it: claude, nova, llama, …"""
+    """Models that may exchange reasoning, and their name in metrics: claude, nova, llama, …"""
 
     # Conversation
     system: bool = True
@@ -55,7 +55,7 @@ class Traits:
     prefill: bool = True
     """Takes a final assistant turn and continues it."""
     results_alone: bool = False
-    """Wants ``toolResult`` blocks alone in their turn, and ``toolUse`` blocks too."""
+    """Requires ``toolResult`` blocks to be alone in their turn, and ``toolUse`` blocks too."""
     images: bool = True
     documents: bool = True
     document_underscores: bool = False
@@ -130,7 +130,7 @@ class Traits:
     effort_field: bool = False
     """Takes an effort beside (or instead of) a thinking budget."""
     reasons_unasked: bool = False
-    """Reasons unless told how little: effort none becomes its lowest effort."""
+    """Always reasons: effort none becomes its lowest effort."""
     budget_too: bool = False
     """An adaptive model that takes the older budget form as well."""
     between_tools: bool = False
@@ -155,7 +155,7 @@ class Traits:
 
     # Embeddings
     embeds: EmbeddingStyle = "none"
-    """Whose InvokeModel body it takes; such a model takes no Converse."""
+    """The vendor format of its InvokeModel body; such a model does not support Converse."""
     embed_sizes: frozenset[int] = frozenset()
     """The dimensions that its vectors can have. Where there is but one, no member asks for it."""
     embed_batch: int = 1

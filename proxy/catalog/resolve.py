@@ -41,7 +41,7 @@ LOOKED_UP: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What is known of models at one moment. Build it with ``listing.build``.
+    """An immutable snapshot of all known models. Build it with ``listing.build``.
 
     ``entries`` by id, ``calls`` their ids by what is called (where that differs), ``profiles``
     the system-defined ones by foundation id in the regions' order, ``geographies`` by region,
@@ -115,7 +115,7 @@ class Catalog:
         return None if known else target
 
     def learn(self, arn: str, learned: Learned) -> "Catalog":
-        """This catalog with one more ARN told."""
+        """This catalog with one more ARN resolved."""
         return replace(self, learned={**self.learned, arn: learned})
 
     def nearest(self, name: str) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ class Catalog:
         return target, None if region == own else region
 
     def _default_for(self, name: str) -> str | None:
-        """What stands in for no name, or for one of OpenAI's own; ``""`` if nothing does."""
+        """The default for no name, or for one of OpenAI's own; ``""`` if there is none."""
         if not name:
             return self.options.default_model or ""
         if name in self.entries:
@@ -189,7 +189,7 @@ class Catalog:
         return self.entries.get(self.calls.get(target, ""))
 
     def _untold(self, target: str) -> Entry:
-        """A model that no listing told of: tried, with what its name or a Get call says."""
+        """A model that is in no listing: tried, with what its name or a Get call says."""
         learned = self.learned.get(target, Learned(foundation_of(target)))
         foundation = learned.foundation
         known = describe(foundation)

@@ -34,8 +34,8 @@ class Borders:
     fetcher: Fetcher | None = None
 
     def options(self, options: Options, tenant: Tenant) -> Options:
-        """``options`` with what is fixed for ``tenant``: its own, else what is for all. Pairs of
-        metadata add up."""
+        """``options`` with the parameters fixed for ``tenant``: its own, else the global ones.
+        Metadata pairs are merged."""
         fixed = self.fixed
         pairs = {**fixed.request_metadata, **tenant.request_metadata}
         guardrail = tenant.guardrail or fixed.guardrail
@@ -98,14 +98,14 @@ class Borders:
 
 
 def names_of(model: Model) -> tuple[str, ...]:
-    """What allowlists are held against: what is called, and the operator's own name for it. What a
-    client has made up (route words, another ``gpt-*``) does not count: anybody can write it."""
+    """What allowlists are matched against: the id that is called, and the operator's own name for
+    it. Names that a client can make up (routing prefixes, another ``gpt-*``) do not count."""
     return (model.known_as, model.id, model.foundation)
 
 
 def within(tenant: Tenant, model: Model) -> Model:
-    """``model`` without those of its fail-over ids that the tenant may not use: a key for ``us.*``
-    does not reach another geography because ours is busy."""
+    """``model`` without the fail-over ids that the tenant may not use: a key for ``us.*`` does not
+    reach another geography because ours is busy."""
     if not tenant.models or not model.elsewhere:
         return model
     alias = model.known_as if model.known_as != model.id else ""

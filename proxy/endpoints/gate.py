@@ -16,7 +16,7 @@ RETRY_AFTER: Final = 1.0
 
 
 def closing() -> ProxyError:
-    """What is told to who comes too late, or is not far enough when time is up."""
+    """The message for requests that arrive during shutdown or are not done when the drain ends."""
     return ProxyError(
         503, "The proxy is shutting down.", code="shutting_down", retry="transient",
         retry_after=RETRY_AFTER,
@@ -57,12 +57,12 @@ class Held:
         self._gate.let_go(self._size)
 
     def more(self, size: int) -> None:
-        """``size`` bytes have come to it. Raises as entering does."""
+        """Account for ``size`` more bytes. Raises as entering does."""
         self._gate.hold(size)
         self._size += size
 
     def less(self, size: int) -> None:
-        """``size`` bytes of it are not held any more."""
+        """Release ``size`` bytes."""
         self._gate.let_go(size)
         self._size -= size
 
@@ -98,7 +98,7 @@ class Gate:
         self._empty = asyncio.Event()
         self._empty.set()
         self.leaving = False
-        """A stop was asked for: not ready any more, though requests are still served."""
+        """A shutdown was requested: not ready any more, though requests are still served."""
         self.draining = False
 
     def enter(self) -> None:
@@ -130,11 +130,11 @@ class Gate:
         self._bytes -= size
 
     def running(self, exchange: Exchange) -> Running:
-        """Make ``exchange`` known to a drain."""
+        """Register ``exchange``, so that a drain waits for it."""
         return Running(self._exchanges, exchange)
 
     async def drain(self, deadline: float) -> None:
-        """Let in no more; wait up to ``deadline`` seconds for the rest, then abort it."""
+        """Admit no more requests; wait up to ``deadline`` seconds for the rest, then abort them."""
         self.leaving = self.draining = True
         try:
             async with asyncio.timeout(deadline):

@@ -53,9 +53,9 @@ class TranslationContext:
 
 
 class Question:
-    """``await put()`` first. ``label`` is the metrics' name of the model, ``tenant`` whose memory
-    is used; ``large`` requests are translated in a thread; ``authorizer`` makes the calls, if it
-    is not ourselves."""
+    """``await put()`` first. ``label`` is the metrics' name of the model, ``tenant`` the owner of
+    the memory; ``large`` requests are translated in a thread; ``authorizer`` signs the calls, if
+    it is not the proxy's."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Question:
     ) -> Call | None:
         known = self.call_for(choice, again)
         if (known.body, known.operation) != (refused.body, refused.operation):
-            return known  # another choice was refused before, and has reworded it
+            return known  # another choice was refused before and has already reworded it
         repair = find_repair(error.status, error.message, self.model.traits)
         if repair is None:
             self._locate(error)
@@ -139,7 +139,7 @@ class Question:
         said = (tuple(call.body for call in self.calls), self.calls[0].operation)
         if said == (bodies, translation.operation) or not _keeps(self.translation, translation):
             return None
-        self._prove()  # what was tried before this led further
+        self._prove()  # the previous repair got further
         self._unproven.append(repair)
         self._repairs[repair.name] = None
         self._context.repaired(repair.name, True)
@@ -154,7 +154,7 @@ class Question:
             error.param = error.param or self._dialect.locate(self._request, kind)
 
     async def opened(self) -> None:
-        """An answer has begun: these words were right."""
+        """An answer has begun: this wording was accepted."""
         if not self._unproven:
             return
         stale = any(repair.name == "reasoning_replay" for repair in self._unproven)
@@ -196,7 +196,7 @@ class Question:
         return told
 
     async def _differs(self, translation: Translation, bodies: Bodies) -> bool:
-        """Whether what was learned makes a difference to this request."""
+        """Whether the learned facts make a difference to this request."""
         try:
             plain, other = await self._translated(self.model)
         except ProxyError:

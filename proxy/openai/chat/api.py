@@ -37,5 +37,5 @@ CHAT: Final = Dialect(
 
 
 def chat() -> Dialect:
-    """The same for one house: tools that were sent before are not read again."""
+    """The same with a cache: tools that were sent before are not parsed again."""
     return replace(CHAT, parse=ToolMemory().parse)

@@ -71,7 +71,7 @@ class ReasoningTranslation:
 
 @frozen
 class _Ask:
-    """One request's ask, on its way into a family's words."""
+    """One request's reasoning parameters while they are translated for a family."""
 
     request: ChatRequest
     traits: Traits
@@ -86,12 +86,12 @@ class _Ask:
 
     @property
     def off(self) -> bool:
-        """Said to be off; a budget or a thinking object beside it counts for more."""
+        """Turned off explicitly; a budget or a thinking object beside it takes precedence."""
         return self.wish.effort == "none" and self.wish.budget is None and not self.wish.thinking
 
     @property
     def said(self) -> str | None:
-        """The effort, where one above none was said."""
+        """The effort, if one above none was requested."""
         return None if self.wish.effort == "none" else self.wish.effort
 
     @property
@@ -111,7 +111,7 @@ class _Ask:
         self.notes.add(f"{self.wish.path}:dropped", self.wish.path, message)
 
     def overridden(self, path: str) -> None:
-        """Note which of an effort and a budget goes unheard; ``path`` is empty if one was said."""
+        """Note which of an effort and a budget is ignored; ``path`` is empty if one was sent."""
         if path:
             why = "An effort and a budget were both sent; this model takes one of them."
             self.notes.add(f"{path}:dropped", path, why)
@@ -156,7 +156,7 @@ def apply_reasoning(
     ask = _Ask(request, traits, max_tokens, forced, has_schema_tool, notes)
     own = request.native.get("additionalModelRequestFields")
     if isinstance(own, Mapping) and _OWN_WORDS & own.keys():
-        # The caller speaks the model's own words: only what they forbid beside them gives way.
+        # The client uses the model's own fields: only what they exclude is dropped.
         lost = _sampling_lost(ask) if thinks_in_own_words(request) else frozenset()
         return replace(base, on=own.get("thinking") != {"type": "disabled"}, drop_sampling=lost)
     wish = request.reasoning
@@ -177,7 +177,7 @@ def thinks_in_own_words(request: ChatRequest) -> bool:
 
 
 def _deaf(ask: _Ask) -> ReasoningTranslation:
-    """No dial. To ask such a model for no reasoning is to ask for what it does."""
+    """No effort parameter. Asking such a model for no reasoning changes nothing."""
     if not (ask.off and ask.traits.reasoning == "none"):
         ask.dropped("This model's reasoning cannot be set.")
     return ReasoningTranslation(max_tokens=ask.max_tokens)

@@ -76,7 +76,7 @@ class ToolTranslation:
 
 
 class _Choice(NamedTuple):
-    """A tool choice as far as the family can be told."""
+    """A tool choice, as far as the family supports it."""
 
     member: dict[str, Json] | None = None
     hint: str | None = None
@@ -129,7 +129,7 @@ def translate_tools(
 
 
 def without_choice(tools: ToolTranslation) -> ToolTranslation:
-    """The same tools, the choice put into words (where thinking forbids to force a call)."""
+    """The same tools with the choice as a hint in the prompt (where thinking excludes forcing)."""
     if tools.config is None or "toolChoice" not in tools.config:
         return replace(tools, forced=False)
     config = {key: value for key, value in tools.config.items() if key != "toolChoice"}
@@ -164,7 +164,7 @@ def with_answer_tool(
 
 
 def _callable(tool: dict[str, Json], offered: frozenset[str]) -> bool:
-    """Not a spec that only the history needs: whoever must call a tool might choose it."""
+    """Without specs that only the history needs: a forced call might choose one of them."""
     return "toolSpec" not in tool or tool["toolSpec"]["name"] in offered
 
 
@@ -191,7 +191,7 @@ def _withheld(
     traits: Traits,
     notes: Notes,
 ) -> ToolTranslation:
-    """Nothing may be called: no tools, unless the history cannot be read without them."""
+    """Nothing may be called: no tools, unless the history is invalid without them."""
     if history and not traits.tools:
         notes.add("messages.tool_calls:emulated", "messages", "This model takes no tool blocks.")
         return replace(blank, flatten=True)
@@ -231,7 +231,7 @@ def _offer(
     if told.only is not None:
         entries = [(name, group) for name, group in entries if names.to_bedrock(name) == told.only]
         invited = frozenset(name for name, _ in entries)
-    elif told.member is not None:  # whoever must call a tool must find none that it may not call
+    elif told.member is not None:  # a forced call must not find a tool that it may not use
         entries = [(name, group) for name, group in entries if name in invited]
     listed = [tool for _, group in entries for tool in group] + grounding
     if not listed:

@@ -38,11 +38,11 @@ from proxy.openai.chat.tools import ToolNames
 __all__ = ["Frame", "History", "Turns", "build_turns", "read_history"]
 
 FILLER: Final = "."
-"""A turn that must exist and has nothing to say."""
+"""The text of a turn that must exist and would be empty."""
 CONTINUE: Final = "Continue."
 """A user turn that must exist and should make the model go on."""
 _REASONING_LOST: Final = "replayed_reasoning:dropped"
-"""Told and not refused, also in strict mode: clients send back whatever they once were shown."""
+"""Noted but never refused, even in strict mode: clients send back whatever they were shown."""
 NO_RESULT: Final = "No result was recorded for this tool call."
 _SYSTEM_ROLES: Final = ("system", "developer")
 _LOOP_ROLES: Final = ("assistant", "tool", "function")
@@ -50,11 +50,11 @@ _LOOP_ROLES: Final = ("assistant", "tool", "function")
 
 @frozen
 class Frame:
-    """What the turns must know of the rest of the request."""
+    """What translating the turns needs to know of the rest of the request."""
 
     names: ToolNames
     flat: bool = False
-    """Tool history is told as text: the request will carry no ``toolConfig``."""
+    """Tool history is rendered as text: the request will carry no ``toolConfig``."""
     prefill: bool = True
     """A final assistant turn may stay last."""
     hints: Sequence[str] = ()
@@ -226,7 +226,7 @@ class _Walk:
         return blocks + closing_mark(message, at, blocks) if marked else blocks
 
     def _thought(self, row: Sequence[int], *, flat: bool) -> Replay:
-        """The reasoning of a turn, whichever of its messages brought it along."""
+        """The reasoning of a turn, whichever of its messages carried it."""
         for index in () if flat else row:
             told = replay(self._messages[index], self._traits)
             if told.blocks:
