@@ -6,7 +6,7 @@ Source: RFC 9110, 8.4 (content codings) and 15.5.14 to 15.5.16 (413, 415).
 """
 
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from proxy.errors import ProxyError, invalid
@@ -55,8 +55,9 @@ def own_deadline(headers: Mapping[str, str]) -> float:
     return float("inf")
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body, at most ``limit`` bytes. Raises ``ProxyError`` 413 or ``ClientGone``."""
+async def read_body(receive: Receive, limit: int, more: Callable[[int], None]) -> bytes:
+    """The whole body, at most ``limit`` bytes; ``more`` is told of each part as it comes, and may
+    refuse it. Raises ``ProxyError`` 413 or ``ClientGone``."""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -69,6 +70,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
+            more(len(part))
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -5,6 +5,7 @@ applied), and nothing leaves the process but a look into the shared memory. Name
 what is known already: an opaque ARN is not looked up for it, and no URL is followed.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -34,13 +35,16 @@ def explaining(dialect: Dialect, deps: Deps, discovery: Discovery, targets: Targ
     async def endpoint(request: HttpRequest) -> Response:
         headers = headers_of(request.scope)
         judge_head(headers, deps.max_body)
-        body = await read_body(request.receive, deps.max_body)
-        with deps.gate.holding(len(body)):
-            parsed = dialect.parse(body, headers)
+        with deps.gate.holding(0) as held:
+            body = await read_body(request.receive, deps.max_body, held.more)
+            large = len(body) > OFF_LOOP
+            parse = dialect.parse
+            parsed: Request = (
+                await asyncio.to_thread(parse, body, headers) if large else parse(body, headers)
+            )
             model = discovery.snapshot.resolve(parsed.model)
             tenant: Tenant = request.scope["state"]["tenant"]
             deps.borders.check_model(tenant, model)
-            large = len(body) > OFF_LOOP
             told = await explain(dialect, deps, targets, parsed, model, tenant=tenant, large=large)
         return Response(orjson.dumps(told), media_type="application/json")
 

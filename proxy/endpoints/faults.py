@@ -18,6 +18,7 @@ from proxy.access.refusals import Refusals
 from proxy.converse.masking import mask
 from proxy.errors import ProxyError, invalid
 from proxy.metrics import Metrics
+from proxy.relay import ClientGone
 
 _UNFIT: Final = re.compile(r"[^\x20-\x7e]")
 _OTHER_CHATS: Final = ("/responses", "/messages", "/api/chat")
@@ -49,10 +50,13 @@ def fault_handlers(
     async def failed(request: Request, fault: ProxyError) -> Response:
         return answer(request, fault, {})
 
+    async def left(request: Request, fault: Exception) -> Response:
+        return Response(status_code=499)  # nobody reads it
+
     async def unseen(request: Request, fault: Exception) -> Response:
         return answer(request, unforeseen(), {})
 
-    return {HTTPException: refused, ProxyError: failed, Exception: unseen}
+    return {HTTPException: refused, ProxyError: failed, ClientGone: left, Exception: unseen}
 
 
 def _refusal(request: Request, fault: HTTPException) -> ProxyError:

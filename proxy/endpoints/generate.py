@@ -25,7 +25,7 @@ from proxy.dialect import Collector, Dialect, Encoder, Request, Stamp
 from proxy.endpoints.body import headers_of, judge_head, own_deadline, read_body
 from proxy.endpoints.borders import Borders, Settling, within
 from proxy.endpoints.faults import error_headers, header_value, unforeseen
-from proxy.endpoints.gate import Gate, closing
+from proxy.endpoints.gate import Gate, Held, closing
 from proxy.endpoints.question import OFF_LOOP, Question, TranslationContext, price_of
 from proxy.errors import ProxyError
 from proxy.frozen import frozen
@@ -125,11 +125,11 @@ class Generate:
         asked: "_Asked",
     ) -> None:
         deps = self._deps
-        caller, body = await self._read(headers, client, receive)
-        record.read = monotonic()
-        size = len(body)
-        large = size > OFF_LOOP
-        with deps.gate.holding(size) as held:
+        with deps.gate.holding(0) as held:
+            caller, body = await self._read(headers, client, receive, held)
+            record.read = monotonic()
+            size = len(body)
+            large = size > OFF_LOOP
             parse = self._dialect.parse
             request: Request = (
                 await asyncio.to_thread(parse, body, headers) if large else parse(body, headers)
@@ -167,14 +167,15 @@ class Generate:
         return replace(limits, total=own) if own < limits.total else limits
 
     async def _read(
-        self, headers: Mapping[str, str], client: Client, receive: Receive
+        self, headers: Mapping[str, str], client: Client, receive: Receive, held: Held
     ) -> tuple[Caller | None, bytes]:
-        """Whose Bedrock key it is, where clients bring their own, and the body."""
+        """Whose Bedrock key it is, where clients bring their own, and the body, accounted for in
+        ``held`` as it comes: what is half sent fills memory, too."""
         deps = self._deps
         try:
             caller = deps.clients.caller(headers) if deps.clients is not None else None
             judge_head(headers, deps.max_body)
-            return caller, await read_body(receive, deps.max_body)
+            return caller, await read_body(receive, deps.max_body, held.more)
         except ProxyError as error:
             client.headers[b"connection"] = b"close"  # the body is still on its way
             if error.status == 413:
