@@ -17,7 +17,7 @@ def test_each_variable_and_its_setting_stand_in_the_table() -> None:
 
 
 def test_each_default_that_stands_in_is_told() -> None:
-    _, told = PAGE.split("Its defaults that differ", 1)
+    _, told = PAGE.split("The gateway's defaults that differ", 1)
     told = told.split("\n\n", 1)[0]
     words = {"cors_origins": "any web origin", "reasoning_as": "<think>"}
     for row in LIKENESSES[BEDROCK_ACCESS_GATEWAY]:
