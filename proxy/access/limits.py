@@ -72,7 +72,7 @@ class LocalLimiter:
         return self.enter(demand)
 
     def enter(self, demand: Demand) -> Lease:
-        """Take a place whatever the limits say (another judge has allowed it)."""
+        """Take a place whatever the limits say (another limiter has admitted it)."""
         now, day = self._clock(), int(self._wall() // DAY)
         scopes = tuple(self._scopes(demand))
         if not scopes:

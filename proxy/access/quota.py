@@ -27,13 +27,13 @@ Kind = Literal["requests", "tokens"]
 
 
 class Demand(NamedTuple):
-    """What a request asks for. Tokens are estimates; ``cost`` is the dearest it may become."""
+    """What a request asks for. Tokens are estimates; ``cost`` is the most it may cost."""
 
     tenant: str
     allowance: Allowance
     input_tokens: int
     output_tokens: int
-    """The most that may be answered, times the number of choices."""
+    """The longest possible answer, times the number of choices."""
     cost: float = 0.0
     """USD; 0 where the price is not known."""
 
@@ -90,7 +90,7 @@ class Lease:
         """OpenAI's ``x-ratelimit-*``, for the answer."""
 
     def settle(self, tokens: int | None, cost: float | None = None) -> None:
-        """What was used; ``None`` is unknown, and what was reserved counts as used."""
+        """Record actual usage; ``None`` is unknown: what was reserved counts as used."""
         self._used = (tokens, cost)
 
     def release(self) -> None:
@@ -187,7 +187,7 @@ def over_rate(
 
 
 def too_large(whose: str, limit: int, asked: int, levels: Iterable[Level] = ()) -> LimitExceeded:
-    """A prompt that no waiting will make fit."""
+    """A prompt that exceeds the limit however long the client waits."""
     return LimitExceeded(
         f"Request too large for {whose} on tokens per minute: limit {limit}, the prompt alone is "
         f"about {asked}.",

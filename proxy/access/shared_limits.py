@@ -133,7 +133,7 @@ class SharedLimiter:
         return f"limits are shared in Valkey/Redis; while it is unreachable, {away}"
 
     async def close(self) -> None:
-        """Tell what has ended, for at most a second, and disconnect."""
+        """Report what has ended, for at most a second, and disconnect."""
         if self._tending is not None:
             self._tending.cancel()
             await asyncio.wait({self._tending})
@@ -192,7 +192,7 @@ class SharedLimiter:
         mirror: Lease,
         levels: Sequence[Level] | None,
     ) -> Lease:
-        """``levels`` ``None``: the server knows nothing of it, only the mirror does."""
+        """``levels`` ``None``: it is unknown to the server and only in the mirror."""
         self._live[lease] = scopes
         reserved = levels is not None
 
@@ -210,7 +210,7 @@ class SharedLimiter:
     async def _alone(
         self, scopes: tuple[Scope, ...], demand: Demand, wait: float = _PAUSE
     ) -> Lease:
-        """Decide without the server, which may be of use again in ``wait`` seconds."""
+        """Decide without the server, which will be tried again in ``wait`` seconds."""
         if not self._fail_open:
             raise ProxyError(
                 503, "The proxy's limits cannot be checked at the moment.",
@@ -227,7 +227,7 @@ class SharedLimiter:
         self._wake.set()
 
     async def _tend(self) -> None:
-        """Tell what ended as it ends, and renew what has not, while this replica lives."""
+        """Report leases that ended as they end, and renew the others, while this replica lives."""
         due = self._clock() + self._renew_seconds
         while True:
             with suppress(TimeoutError):
@@ -246,7 +246,7 @@ class SharedLimiter:
                 self._lose_sight(fault)
 
     async def _flush(self) -> None:
-        """Tell the endings. One may be told twice: only the first counts."""
+        """Report the endings. Reporting one twice is harmless: only the first counts."""
         while self._endings:
             batch = [self._endings.popleft() for _ in range(min(_BATCH, len(self._endings)))]
             try:

@@ -57,7 +57,7 @@ SOURCES: Final = (
 
 
 class Observer(Protocol):
-    """Told of each refresh of a region; for metrics."""
+    """Called after each refresh of a region; for metrics."""
 
     def refreshed(self, region: str, outcome: str, seconds: float) -> None:
         """``ok``, ``partial`` (a listing failed otherwise than by being denied) or ``error``."""
@@ -70,7 +70,7 @@ class Observer(Protocol):
 
 
 class Unobserved:
-    """An ``Observer`` that looks away."""
+    """An ``Observer`` that does nothing."""
 
     def refreshed(self, region: str, outcome: str, seconds: float) -> None: ...
     def listed(self, region: str, kind: str, count: int) -> None: ...
@@ -142,7 +142,7 @@ class Discovery:
         self.snapshot: Catalog = self._catalog({})
 
     def start(self) -> None:
-        """Begin to list, and to refresh from then on. Returns at once; call in the loop."""
+        """Start listing and refreshing. Returns at once; call in the loop."""
         if self._enabled and self._keeper is None:
             self._keeper = asyncio.create_task(self._keep(), name="discovery")
             self._keeper.add_done_callback(tell)
@@ -181,7 +181,7 @@ class Discovery:
         return self._catalog(good)
 
     async def resolve(self, name: str) -> Model:
-        """``Catalog.resolve``, after what an opaque ARN stands for was asked once."""
+        """``Catalog.resolve``, after looking up once which model an opaque ARN stands for."""
         if (model := self._resolved.known(name, self.snapshot)) is not None:
             return model
         if (arn := self.snapshot.needs_lookup(name)) is not None:
@@ -252,7 +252,7 @@ class Discovery:
         self._count(good)
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
-        """A refresh that failed in a way nobody thought of counts as one in which all did."""
+        """A refresh with an unexpected exception counts as one in which all listings failed."""
         tell(flight)
         if not flight.cancelled() and flight.exception() is not None:
             self._tried = True

@@ -75,7 +75,7 @@ class DeadConnection(ProxyError):
 
 
 class Outgoing:
-    """A request of ours to AWS: JSON or nothing as body, answers as framed on the wire.
+    """A request to AWS: its body is JSON or empty, its answer is as framed on the wire.
 
     ``headers`` are by lower-case name. Once it was sent, ``signed`` holds what the authorizer added
     (for its ``renew``) and ``sent`` when that was, in monotonic seconds.
@@ -103,7 +103,7 @@ class Outgoing:
         self.sent = 0.0
 
     def add(self, headers: Mapping[str, str]) -> None:
-        """Further headers, or others in their place."""
+        """Additional headers, or replacements."""
         for name, value in headers.items():
             self.headers[name.lower().encode("ascii")] = value.encode("ascii")
 
@@ -196,7 +196,7 @@ class SignedTransport:
         return _Foreign(await self._engine.handle_async_request(carried))
 
     def signed_by(self, authorizer: Authorizer) -> "SignedTransport":
-        """The same engine, signing as somebody else."""
+        """The same engine, signing with another identity."""
         return SignedTransport(self._engine, authorizer)
 
 
@@ -255,7 +255,7 @@ def _before_answer(fault: httpx.TransportError) -> ProxyError:
 
 
 def _trouble(fault: httpx.TransportError) -> str:
-    """What kept a connection from coming about, in words that name no host."""
+    """Why a connection failed, in words that name no host."""
     cause: BaseException = fault
     while deeper := cause.__cause__ or cause.__context__:  # httpcore's has no cause
         cause = deeper

@@ -243,7 +243,7 @@ class _Region:
 
 
 def from_table(foundation: str, architecture: str | None = None) -> Entry:
-    """A model that no listing told of, as our table knows it (or does not)."""
+    """A model that is in no listing, as our table knows it (or does not)."""
     known, traits = describe(foundation), traits_for(foundation, architecture)
     embedding = known.mode == "embedding"
     context, output = _limits(foundation, {}, known.context_window, known.max_output_tokens)
@@ -318,7 +318,7 @@ def _limits(
 
 
 def _told_window(summary: Summary) -> int | None:
-    """What a model's description says: ``200k``, ``1M``, ``128000`` (recorded), or nothing."""
+    """A context window as a model's description has it: ``200k``, ``1M``, ``128000`` (recorded)."""
     told = _text(_mapping(summary.get("description")), "maxContextWindow")
     match = _WINDOW.fullmatch(told.strip())
     return int(match[1]) * {"": 1, "k": 1_000, "m": 1_000_000}[match[2].lower()] if match else None
@@ -357,7 +357,7 @@ def _text(summary: Mapping[str, Any], key: str) -> str:
 
 
 def _modalities(value: object) -> tuple[str, ...]:
-    """AWS's words in ours; a word nobody has heard of is passed on in lower case."""
+    """AWS's words in ours; an unknown word is passed on in lower case."""
     words = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
     return tuple(dict.fromkeys(dict(_MODALITY).get(word, word.lower()) for word in words))
 

@@ -39,11 +39,11 @@ MAY_CHANGE: Final = frozenset(
         "strict_tools", "result_status", "parallel_dial", "tool_choices", "forced_tools",
         "schema_refs", "schema_lookaround",  # of a tool's schema: inlined, dropped
         "native_schema",  # the format is asked for by a tool or in words instead
-        "reasoning", "budget_too", "efforts", "effort_field", "interleaved_beta",  # another dial
+        "reasoning", "budget_too", "efforts", "effort_field", "interleaved_beta",  # other fields
         "replays",  # earlier reasoning is left out
     }
 )  # fmt: skip
-"""The written list: the facts a refusal may teach, and what becomes of the field."""
+"""The allowlist of facts that a refusal may teach, each with what becomes of the field."""
 
 _SAMPLERS: Final[Mapping[str, str]] = MappingProxyType(
     {"temperature": "temperature", "top_p": "top_p", "topp": "top_p", "top_k": "top_k",
@@ -96,7 +96,7 @@ def find_repair(status: int, message: str, traits: Traits) -> Repair | None:
 
 
 def refused_media(status: int, message: str) -> str | None:
-    """The kind of media that the model does not take, where that is what was refused."""
+    """The kind of media that the model does not support, if that is why it refused."""
     if status != 400 or _QUOTES_THE_REQUEST.search(message):
         return None
     match = _NO_MEDIA.search(message)
@@ -156,7 +156,7 @@ def _wants_json(body: Body) -> bool:
 
 
 def _asks_for_json(before: Body, after: Body) -> bool:
-    """Natively still, by one more tool, or in words of ours."""
+    """Still requested natively, by an additional tool, or by an instruction."""
     return (
         _wants_json(after)
         or _tools(after) > _tools(before)

@@ -61,7 +61,7 @@ def command(config: Path | None, pace: float, **flags: Any) -> None:
 
 
 def pretended(simulator: Simulator, loaded: Loaded) -> tuple[Loaded, AwsConfig]:
-    """An AWS that is the simulator, and nothing of the real one's surroundings."""
+    """An AWS configuration for the simulator, without the user's AWS environment."""
     aws = AwsConfig(
         region=simulator.region,
         fips=False,

@@ -108,7 +108,7 @@ def _origin(config: Path | None, loaded: Loaded) -> str:
 
 
 def _door(loaded: Loaded) -> list[Finding]:
-    """Who may come in, and where."""
+    """Who may connect, and where."""
     settings = loaded.settings
     findings = []
     try:

@@ -50,7 +50,7 @@ def read_settings(config: Path | None, flags: dict[str, Any]) -> Loaded:
 
 
 def say(text: str) -> None:
-    """A line for the operator, on stderr; a full disk behind it keeps nobody from serving."""
+    """Print a line for the operator on stderr; a full disk there must not prevent serving."""
     with suppress(OSError):
         click.echo(text, err=True)
 

@@ -43,7 +43,7 @@ def run(
     on_absent: str = "",
     announce: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve until a signal ends it. ``announce`` is told the URL once it can be used."""
+    """Serve until a signal ends it. ``announce`` is called with the URL once it can be used."""
     settings = loaded.settings
     stderr = logs.configure(settings.log_level, settings.log_format)
     raise_descriptor_limit()
@@ -85,7 +85,7 @@ def run(
 
 
 def _be_thrifty() -> None:
-    """Just before it is served; in the running loop."""
+    """Runs in the loop just before serving starts."""
     gc.collect()
     gc.freeze()  # what is alive now lives for good; collections need not look at it
     gc.set_threshold(_YOUNG)
@@ -125,7 +125,7 @@ async def _open(side: MetricsListener | None) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _joined(link: Link | None, service: Service, server: Server) -> AsyncIterator[None]:
-    """Joined to the parent: it learns our figures to the last, and we leave when it has ended."""
+    """Connected to the parent: it gets our figures until the end, and we exit if it has ended."""
     if link is None:
         yield
         return

@@ -119,7 +119,7 @@ async def settle(service: Service) -> None:
 
 
 def refuse_open_door(settings: Settings) -> None:
-    """No key is fine for ourselves, and for nobody else unless it is said aloud."""
+    """Serving without a key is allowed on loopback, and elsewhere only with ``--no-auth``."""
     guarded = settings.api_key is not None or settings.keys is not None or settings.client_keys
     if guarded or settings.no_auth or is_loopback(settings.host):
         return

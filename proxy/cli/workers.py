@@ -72,8 +72,8 @@ class _Supervisor:
         self._gathering.close()
 
     def _close(self) -> None:
-        """Let go of what the workers listen on: once they have, too, a client is refused and not
-        kept waiting for somebody to take its call."""
+        """Close our copies of the workers' listeners: once the workers have closed theirs, a
+        connection is refused instead of waiting to be accepted."""
         for one in (self._listener, self._metrics):
             if one is not None:
                 one.close()
@@ -92,7 +92,7 @@ class _Supervisor:
         worker = subprocess.Popen(arguments, pass_fds=fds)
         theirs.close()
         self._workers[worker] = _Started(place, time.monotonic())
-        if self._leaving:  # the signal came while it was being started, and passed it by
+        if self._leaving:  # the signal came while it was starting and did not reach it
             worker.terminate()
         self._gathering.add(str(place), ours)
 

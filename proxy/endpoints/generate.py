@@ -102,7 +102,9 @@ class Generate:
             if error.code == "model_not_found":
                 self._suggest(error, asked)
             await self._fail(client, record, error.untraced())
-        except asyncio.CancelledError:  # the net below the drain: it was not asked by then
+        except (
+            asyncio.CancelledError
+        ):  # a safety net below the drain: it had not called Bedrock by then
             if not deps.gate.draining:
                 raise
             await self._fail(client, record, closing())
@@ -147,7 +149,7 @@ class Generate:
                     large=large or filled is not request,
                     authorizer=caller.bearer if caller else None,
                 )  # fmt: skip
-                del request, filled  # the question lets go of it when the answer has begun
+                del request, filled  # the question releases it when the answer has begun
                 await question.put()
                 held.less(size)
                 client.headers[_MODEL] = header_value(model.id)
@@ -159,7 +161,7 @@ class Generate:
                     await self._answer(exchange, client, record, _Asking(question, stamp))
 
     def _limits(self, headers: Mapping[str, str], record: Record) -> Limits:
-        """A client that waits for the whole answer may give up before we do."""
+        """A client that waits for a complete answer may give up before our deadline."""
         limits = self._deps.limits
         if record.stream:
             return limits
@@ -191,7 +193,7 @@ class Generate:
     async def _model(
         self, request: Request, caller: Caller | None, record: Record, asked: "_Asked"
     ) -> Model:
-        """What is to be called, if it may be. Raises ``ProxyError``."""
+        """The model to call, if the tenant may use it. Raises ``ProxyError``."""
         asked.name, record.stream = request.model, request.stream
         model = await self._resolved(request.model, caller)
         record.model = self._deps.metrics.model(model.label)
@@ -374,7 +376,7 @@ def _tell_notes(client: Client, record: Record, question: Question) -> None:
 
 
 def _tell_where(client: Client, answer: Answer) -> None:
-    """Who answered: fail-over may have gone to another region, under another id."""
+    """What answered: fail-over may have called another region, under another id."""
     told = ((_MODEL, answer.called), (_REGION, answer.region), (_UPSTREAM_ID, answer.upstream_id))
     for name, text in told:
         if text:

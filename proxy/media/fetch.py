@@ -51,7 +51,7 @@ class Wanted(NamedTuple):
     url: str
     param: str
     image: bool = True
-    """Only an image will do, by its first bytes."""
+    """Only an image is acceptable, judged by its first bytes."""
 
 
 class Fetched(NamedTuple):
@@ -126,11 +126,11 @@ class Fetcher:
         return (await self.fetch_all([wanted]))[wanted.url]
 
     def close(self) -> None:
-        """Give up the look-ups' threads; does not wait."""
+        """Abandon the resolver's threads, without waiting for them."""
         self._resolver.close()
 
     async def _counted(self, wanted: Wanted, deadline: float, account: "_Account") -> Fetched:
-        """Fetch, and tell the outcome; a fetch that was called off has none."""
+        """Fetch, and report the outcome; a cancelled fetch has none."""
         try:
             async with asyncio.timeout_at(deadline), self._places:
                 fetched = await self._follow(wanted, account)

@@ -20,7 +20,7 @@ from proxy.memory.store import LocalMemory
 _PAUSE: Final = 1.0
 """Seconds for which a server that failed is not asked again."""
 _LARGEST: Final = 4_000_000
-"""Bytes of a value that is still worth the wire."""
+"""Largest value, in bytes, that is sent to the server."""
 
 
 class Pipeline(Protocol):
@@ -108,7 +108,7 @@ class SharedMemory:
         return self._prefix + self._sealer.name(owner, key)
 
     async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
-        """The server's answer; ``None`` while it is away."""
+        """The server's answer; ``None`` while it is unreachable."""
         if self._clock() < self._away_until:
             return None
         try:

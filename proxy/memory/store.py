@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 _OVERHEAD: Final = 300
-"""Bytes that an entry costs beside its text: keys, tuples, the places in the dictionary."""
+"""Overhead of an entry in bytes: keys, tuples, the dictionary's slots."""
 _SHARE: Final = 8
-"""No value may take more than this part of all room."""
+"""No value may be larger than this fraction of the limit."""
 
 
 class Memory(Protocol):
