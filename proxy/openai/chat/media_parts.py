@@ -87,6 +87,14 @@ def read_url(source: Mapping[str, Json], key: str, at: str) -> tuple[str, str]:
     return value.strip(), path
 
 
+def tell_detail(part: Mapping[str, Json], at: str, intake: Intake) -> None:
+    """How closely a picture is to be looked at: Bedrock's models decide that themselves."""
+    inner = part.get("image_url")
+    holder, path = (inner, join(at, "image_url")) if isinstance(inner, dict) else (part, at)
+    if read_text(holder, "detail", path) not in (None, "", "auto"):
+        intake.notes.tell("image_url.detail:dropped")
+
+
 def image_block(url: str, path: str, intake: Intake, owner: Json = None) -> Block:
     """A data URL or an S3 URI as an image block."""
     intake.count_image(path)

@@ -27,6 +27,7 @@ from proxy.openai.chat.media_parts import (
     inline_image,
     read_url,
     remote,
+    tell_detail,
     video_block,
 )
 from proxy.openai.request_checks import (
@@ -277,6 +278,7 @@ def _read_image_url(part: Mapping[str, Json], at: str, intake: Intake) -> list[B
     url, path = read_url(part, "image_url", at)
     if url[:21].lower() == "data:application/pdf;":  # as LiteLLM's and Gemini's users send it
         return inline_file(parse_data_url(url, path), "", path, intake)
+    tell_detail(part, at, intake)
     return [image_block(url, path, intake, _owner(part, "image_url"))]
 
 
