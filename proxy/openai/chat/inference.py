@@ -72,6 +72,8 @@ def _max_tokens(request: ChatRequest, traits: Traits, notes: Notes) -> int | Non
     asked, param = request.max_tokens, request.max_tokens_field
     if asked is None:
         return None
+    if request.outdone_max_tokens is not None:
+        notes.add("max_tokens:dropped", "max_tokens", "'max_completion_tokens' was sent, too.")
     if not traits.length:
         notes.add("max_tokens:dropped", param, "A managed prompt has its own limit.")
         return None

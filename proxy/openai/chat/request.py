@@ -159,7 +159,12 @@ def _max_tokens(fields: Mapping[str, Json]) -> dict[str, Any]:
     newer = read_integer(fields, "max_completion_tokens", 1)
     if newer is None:
         return {} if older is None else {"max_tokens": older}
-    return {"max_tokens": newer, "max_tokens_field": "max_completion_tokens"}
+    outdone = older if older != newer else None
+    return {
+        "max_tokens": newer,
+        "max_tokens_field": "max_completion_tokens",
+        "outdone_max_tokens": outdone,
+    }
 
 
 def _top_k(fields: Mapping[str, Json]) -> int | None:

@@ -85,6 +85,8 @@ class ChatRequest:
     max_tokens: int | None = None
     max_tokens_field: str = "max_tokens"
     """The name under which it was sent."""
+    outdone_max_tokens: int | None = None
+    """Another value under the older name, sent beside the newer one, which counts."""
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None

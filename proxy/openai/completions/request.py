@@ -72,7 +72,7 @@ def read_request(body: bytes) -> tuple[CompletionsRequest, dict[str, Json]]:
     shared = {name: value for name, value in fields.items() if name not in _OWN}
     if isinstance(extra, dict):
         shared["extra_body"] = {k: v for k, v in extra.items() if k not in _OWN}
-    shared["max_tokens"] = DEFAULT_MAX_TOKENS if length is None else length
+    shared["max_tokens"] = DEFAULT_MAX_TOKENS if request.default_length else length
     return request, shared
 
 
