@@ -170,7 +170,7 @@ class SharedLimiter:
                     *told,
                 ],
             )  # fmt: skip
-            parsed = Answer.parse(answer)
+            parsed = Answer.parse(answer, len(scopes))
             if parsed.word != "lost":
                 break
             async with self._order:

@@ -3,6 +3,7 @@
 Pure. ``shared_script.py`` documents the order of keys and arguments, which this file follows.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -114,13 +115,20 @@ class Answer:
     """By scope: the arrival times of requests and tokens, USD of the day."""
 
     @classmethod
-    def parse(cls, texts: list[str]) -> "Answer":
-        """Raises ``ConnectionError`` for what our script cannot have said: another server did."""
+    def parse(cls, texts: list[str], scopes: int) -> "Answer":
+        """``scopes`` is how many were asked about. Raises ``ConnectionError`` for what our script
+        cannot have said: another server did, or somebody wrote into our numbers."""
         try:
             word, at, wait, now, day, *rest = texts
             values = [float(text) for text in rest]
             triples = tuple(zip(values[::3], values[1::3], values[2::3], strict=True))
-            return cls(word, int(at), float(wait), float(now), int(float(day)), triples)
+            told = cls(word, int(at), float(wait), float(now), int(float(day)), triples)
+            finite = all(map(math.isfinite, (told.wait, told.now, *values)))
+            if not finite or told.at >= scopes or len(triples) not in {0, scopes}:
+                raise ValueError
+            if not triples and word not in {"lost", "grace"}:
+                raise ValueError
+            return told
         except (TypeError, ValueError, OverflowError):
             raise ConnectionError("the answer is not from the server of these limits") from None
 

@@ -256,7 +256,21 @@ async def test_a_server_that_hangs_holds_nobody_up(
     lease.release()
 
 
-@pytest.mark.parametrize("answer", [b"+OK\r\n", b":1\r\n", b"*1\r\n$2\r\nok\r\n", b"$-1\r\n"])
+def array(*words: bytes) -> bytes:
+    """As the Redis protocol writes one."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"+OK\r\n", b":1\r\n", b"*1\r\n$2\r\nok\r\n", b"$-1\r\n",
+        array(b"ok", b"0", b"0", b"1", b"1"), array(b"ok", b"7", b"0", b"1", b"1", *3 * [b"0"]),
+        array(b"ok", b"0", b"0", b"1", b"1", *6 * [b"0"]),
+        array(b"requests", b"0", b"inf", b"1", b"1", *3 * [b"inf"]),
+        array(b"ok", b"0", b"0", b"1", b"1", b"nan", b"0", b"0"),
+    ],
+)  # fmt: skip
 async def test_what_is_no_answer_of_ours_is_a_server_that_is_away(answer: bytes) -> None:
     """Something else listens there and speaks the protocol: failing open goes on, and no 500."""
 
