@@ -359,8 +359,11 @@ def test_a_manual_model_wins_over_discovery(east: Simulator) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_cost_is_told_and_counted(east: Simulator, stream: bool) -> None:
     options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    cost = f'bedrock_proxy_cost_usd_total{{model="us.{SONNET}"}}'
     with proxy(east, manual=[PRICED], usage_cost=True) as running:
         answer = ask(running, **options)
+        # Counted once the answer has left, which may be after the client has read it.
+        wait_until(lambda: cost in running.samples())
         samples = running.samples()
     if stream:
         chunks = [line[6:] for line in answer.text.splitlines() if line.startswith("data: {")]
@@ -369,9 +372,7 @@ def test_cost_is_told_and_counted(east: Simulator, stream: bool) -> None:
         usage = answer.json()["usage"]
     expected = (usage["prompt_tokens"] * 3 + usage["completion_tokens"] * 15) / 1e6
     assert usage["cost"] == pytest.approx(expected, abs=1e-12)
-    assert samples[f'bedrock_proxy_cost_usd_total{{model="us.{SONNET}"}}'] == pytest.approx(
-        expected
-    )
+    assert samples[cost] == pytest.approx(expected)
 
 
 def test_cost_is_opt_in_and_needs_a_price(east: Simulator) -> None:
