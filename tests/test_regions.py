@@ -88,6 +88,7 @@ def calls(simulator: Simulator) -> list[str]:
         ({"kind": "throttle", "headers": {"retry-after": "30"}}, "ThrottlingException"),
         ({"kind": "error", "error": "ServiceUnavailableException"}, "ServiceUnavailableException"),
         ({"kind": "exception", "error": "throttlingException"}, "ThrottlingException"),
+        ({"kind": "exception", "error": "throttlingException", "after": 1}, "ThrottlingException"),
         ({"kind": "reset", "times": 2}, "upstream_reset"),
     ],
 )
