@@ -1,11 +1,14 @@
-"""Background tasks that nobody awaits: a failure is logged at once.
+"""Work beside the event loop's own: tasks that nobody awaits, and results out of threads.
 
 asyncio reports an exception that nobody retrieved only when the task is garbage-collected; a task
-that is still referenced would fail silently for as long as the process lives.
+that is still referenced would fail silently for as long as the process lives. So it is logged at
+once. And a thread may tell the loop of its result only in the one way that is safe.
 """
 
 import asyncio
 import logging
+from contextlib import suppress
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -17,3 +20,24 @@ def tell(task: asyncio.Task[None]) -> None:
     fault = task.exception()
     if fault is not None:
         logger.error("the task %s ended unexpectedly", task.get_name(), exc_info=fault)
+
+
+def settle(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[Any],
+    result: object,
+    failure: BaseException | None,
+) -> None:
+    """From another thread: end ``future``, which is ``loop``'s, unless whoever waited for it has
+    gone away."""
+
+    def end() -> None:
+        if future.done():
+            return
+        if failure is None:
+            future.set_result(result)
+        else:
+            future.set_exception(failure)
+
+    with suppress(RuntimeError):  # the loop was closed meanwhile; nobody waits any more
+        loop.call_soon_threadsafe(end)

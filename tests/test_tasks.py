@@ -1,13 +1,15 @@
-"""A background task that fails is told in the log when it fails, not when it is thrown away."""
+"""A background task that fails is told in the log when it fails, not when it is thrown away; what a
+thread found out reaches whoever waits for it."""
 
 import asyncio
 import logging
+import threading
 
 import pytest
 import uvicorn
 
 from proxy.server import Server
-from proxy.tasks import tell
+from proxy.tasks import settle, tell
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +62,31 @@ async def test_a_server_that_cannot_leave_politely_leaves_all_the_same(caplog) -
         await asyncio.sleep(0)
     assert server.should_exit
     assert [r.getMessage() for r in caplog.records] == ["the task leaving ended unexpectedly"]
+
+
+@pytest.mark.parametrize("failure", [None, OSError("gone"), KeyboardInterrupt()])
+async def test_a_threads_result_reaches_the_loop(failure: BaseException | None) -> None:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[int] = loop.create_future()
+    threading.Thread(target=settle, args=(loop, future, 7, failure)).start()
+    await asyncio.wait({future})
+    assert future.exception() is failure
+    assert failure is not None or future.result() == 7
+
+
+async def test_a_result_that_nobody_waits_for_is_dropped() -> None:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[int] = loop.create_future()
+    future.cancel()
+    settle(loop, future, 7, None)
+    settle(loop, future, None, OSError())
+    await asyncio.sleep(0)
+    assert future.cancelled()
+
+
+def test_a_loop_that_is_closed_is_no_error() -> None:
+    loop = asyncio.new_event_loop()
+    future: asyncio.Future[int] = loop.create_future()
+    loop.close()
+    settle(loop, future, 7, None)
+    assert not future.done()

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from proxy.tasks import settle
+
 T = TypeVar("T")
 
 _Job = tuple[Callable[[], Any], asyncio.Future[Any], asyncio.AbstractEventLoop]
@@ -48,7 +50,7 @@ class Worker:
         while (job := self._jobs.get()) is not None:
             call, future, loop = job
             if not future.cancelled():
-                _deliver(loop, future, *_outcome(call))
+                settle(loop, future, *_outcome(call))
 
 
 def _outcome(call: Callable[[], T]) -> tuple[T | None, BaseException | None]:
@@ -56,23 +58,3 @@ def _outcome(call: Callable[[], T]) -> tuple[T | None, BaseException | None]:
         return call(), None
     except BaseException as failure:  # noqa: BLE001  # the thread's edge: the waiter gets it
         return None, failure
-
-
-def _deliver(
-    loop: asyncio.AbstractEventLoop,
-    future: asyncio.Future[Any],
-    result: object,
-    failure: BaseException | None,
-) -> None:
-    def settle() -> None:
-        if future.done():
-            return
-        if failure is None:
-            future.set_result(result)
-        else:
-            future.set_exception(failure)
-
-    try:
-        loop.call_soon_threadsafe(settle)
-    except RuntimeError:  # the loop was closed meanwhile; nobody waits any more
-        return

@@ -9,9 +9,10 @@ import asyncio
 import socket
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final
+
+from proxy.tasks import settle
 
 MOST: Final = 8
 """Threads at most; more look-ups than that wait for one."""
@@ -57,16 +58,4 @@ class Resolver:
                 found = [str(one[4][0]) for one in told]
             except (OSError, UnicodeError) as fault:
                 failure = fault
-            with suppress(RuntimeError):  # the loop was closed meanwhile; nobody waits any more
-                loop.call_soon_threadsafe(_settle, future, found, failure)
-
-
-def _settle(
-    future: asyncio.Future[Sequence[str]], found: Sequence[str], failure: Exception | None
-) -> None:
-    if future.done():
-        return
-    if failure is None:
-        future.set_result(found)
-    else:
-        future.set_exception(failure)
+            settle(loop, future, found, failure)
