@@ -17,12 +17,14 @@ import httpx
 from proxy.bedrock.account import Account, Identity, by_chain, by_key
 from proxy.bedrock.chain import Role
 from proxy.bedrock.client_keys import ClientKeys
+from proxy.bedrock.credentials import Observer
 from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.engine import Engines, open_engines
 from proxy.bedrock.failover import Circuits
 from proxy.bedrock.regions import AwsConfig, choose_region, endpoint
 from proxy.bedrock.targets import Backup, Targets
 from proxy.catalog.entries import Options as CatalogOptions
+from proxy.errors import ProxyError
 from proxy.metrics import Metrics
 from proxy.metrics.news import DiscoveryNews, credentials_news
 from proxy.settings import Settings, SettingsError
@@ -51,10 +53,7 @@ def open_account(
 ) -> Account:
     """Raises ``SettingsError``."""
     region, _ = runtime_region(settings, environment, aws)
-    own = by_key(environment, partial(credentials_news, metrics)) or by_chain(
-        environment, region, partial(credentials_news, metrics),
-        profile=settings.profile, role=_role(settings),
-    )  # fmt: skip
+    own = _own(settings, environment, region, partial(credentials_news, metrics))
     others, backups = _backups(settings, environment, metrics)
     given = {"bedrock-runtime": settings.runtime_endpoint, "bedrock": settings.control_endpoint}
     endpoints = {**aws.endpoints, **{name: url for name, url in given.items() if url}}
@@ -68,6 +67,18 @@ def open_account(
     )  # fmt: skip
     discovery = _discovery(settings, region, targets, metrics, own)
     return Account(region, targets, discovery, (own, *others), settings.client_keys)
+
+
+def _own(
+    settings: Settings, environment: Mapping[str, str], region: str, observe: Observer
+) -> Identity:
+    try:
+        by_bearer = by_key(environment, observe)
+    except ProxyError as fault:
+        raise SettingsError(f"AWS_BEARER_TOKEN_BEDROCK: {fault.message}") from None
+    return by_bearer or by_chain(
+        environment, region, observe, profile=settings.profile, role=_role(settings)
+    )
 
 
 def network(environment: Mapping[str, str], host: str, kind: str = "fast") -> Engines:

@@ -35,7 +35,8 @@ class Bearer:
         if not _KEY.fullmatch(key):
             raise ProxyError(
                 401,
-                "The Bedrock API key contains characters that are not allowed in one.",
+                "The Bedrock API key contains a line break, a space or another character that is"
+                " not allowed in one.",
                 type="invalid_request_error",
                 code="invalid_api_key",
             )

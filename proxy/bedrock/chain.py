@@ -13,15 +13,19 @@ needs no chain; see ``credentials.py``.
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import devnull
 from os.path import exists, expanduser
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 logger = logging.getLogger(__name__)
+
+_SOUND: Final = re.compile(r"[\x21-\x7e]+")
+"""What keys and tokens consist of. A line end in one would end a header of the request."""
 
 Mark = tuple[tuple[str, int, int], ...]
 """Path, time of change (ns) and size of each configuration file that exists."""
@@ -94,7 +98,7 @@ class Chain:
         # Sources differ in what they raise: a broken file, a login command's junk (Value,
         # Lookup), a refused STS call or a page instead of XML, a time that cannot be parsed.
         try:
-            keys = self._base()
+            keys = _sound(self._base())
             return keys if self._role is None else self._assume(keys, self._role)
         except (
             aws.BotoCoreError, aws.ClientError, ResponseParserError, OSError, RuntimeError,
@@ -200,6 +204,24 @@ def environment_keys(environment: Mapping[str, str]) -> Keys | None:
         expiry=_unix(expiry) if expiry else None,
         account=environment.get("AWS_ACCOUNT_ID", "").strip() or None,
     )
+
+
+def _sound(keys: Keys) -> Keys:
+    """``keys``, if no request would break by them. Raises ``Unavailable``; names no value."""
+    told = {
+        "access key": keys.access_key,
+        "secret key": keys.secret_key,
+        "session token": keys.token or "-",
+    }
+    for what, value in told.items():
+        if not _SOUND.fullmatch(value):
+            place = f"{keys.source} ({keys.detail})" if keys.detail else keys.source
+            raise Unavailable(
+                f"the {what} from {place} contains a line break, a space or another character that"
+                " no AWS key has; it may have been pasted with text around it",
+                "MalformedCredentials",
+            )
+    return keys
 
 
 def open_session(

@@ -51,6 +51,32 @@ def test_half_a_pair_is_passed_over(machine, blank, caplog) -> None:
     assert "only one of" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("AWS_ACCESS_KEY_ID", "AKIAENV\r\nAWS_SECRET_ACCESS_KEY=x", "access key"),
+        ("AWS_SECRET_ACCESS_KEY", "abc\ndef", "secret key"),
+        ("AWS_SESSION_TOKEN", "abc\r\ndef", "session token"),
+        ("AWS_SESSION_TOKEN", "\u201cabc\u201d", "session token"),
+    ],
+)
+def test_keys_that_would_break_a_request_are_told(machine, name, value, what) -> None:
+    machine.set(**{"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "s", name: value})
+    with pytest.raises(Unavailable) as failure:
+        load(machine)
+    assert failure.value.reason == "MalformedCredentials"
+    assert f"the {what} from env (AWS_ACCESS_KEY_ID)" in str(failure.value)
+    assert value[:3] not in str(failure.value).replace("AWS_ACCESS_KEY_ID", "")
+
+
+def test_a_line_that_belongs_to_no_key_is_told(machine) -> None:
+    """In the shared files an indented line goes on with the value before it."""
+    machine.keys("AKIAFILE", "work", token="t\n  pasted by mistake")
+    machine.set(AWS_PROFILE="work")
+    with pytest.raises(Unavailable, match="session token from shared-credentials-file"):
+        load(machine)
+
+
 def test_profile_of_the_environment(machine) -> None:
     machine.keys("AKIAWORK", "work", token="t")
     machine.set(AWS_PROFILE="work")

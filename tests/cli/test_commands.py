@@ -54,6 +54,16 @@ def test_serve_without_any_credentials_exits_with_the_fix() -> None:
     assert "bedrock-openai-proxy demo" in done.stderr
 
 
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("doctor",)])
+def test_a_bedrock_key_with_a_line_end_in_it_names_its_variable(command: tuple[str, ...]) -> None:
+    done = run(*command, AWS_BEARER_TOKEN_BEDROCK="ABSKone\r\ntwo")
+    assert "AWS_BEARER_TOKEN_BEDROCK" in done.stderr + done.stdout
+    assert "line break" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert "ABSK" not in done.stderr + done.stdout
+    assert done.returncode in (1, 2)
+
+
 @pytest.mark.parametrize("flags", [("--host", "0.0.0.0"), ("--host", "::")])
 def test_an_open_door_needs_a_key(flags: tuple[str, ...]) -> None:
     done = run("serve", *flags, **KEYS)
