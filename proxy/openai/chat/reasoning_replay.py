@@ -107,7 +107,8 @@ def unsigned_loop(messages: Sequence[Mapping[str, Json]], traits: Traits) -> boo
 
     A model that thinks by budget refuses such a loop ("Expected thinking, found tool_use"). The
     loop is what was called since the last answer in words. Several messages in a row may be one
-    turn; one that was cut before it said anything becomes no message, and ends no loop.
+    turn; one that was cut before it said anything (be it while it thought) becomes no message, and
+    ends no loop.
     """
     for spoken, row in groupby(reversed(messages), key=_is_assistant):
         if not spoken:
@@ -117,7 +118,7 @@ def unsigned_loop(messages: Sequence[Mapping[str, Json]], traits: Traits) -> boo
         signed = sum(1 for one in turn if replay(one, traits).blocks)
         if signed < calling:
             return True
-        if not calling and (signed or any(map(_says_something, turn))):
+        if not calling and any(map(_says_something, turn)):
             return False
     return False
 

@@ -402,6 +402,15 @@ SIGNED = {"type": "thinking", "thinking": "t", "signature": "c2ln"}
             ),
             True,
         ),
+        (  # cut while it thought: such a turn becomes no message
+            (
+                {"role": "assistant", "tool_calls": [CALL]},
+                RESULT,
+                {"role": "assistant", "content": "", "thinking_blocks": [SIGNED]},
+                {"role": "user", "content": "go on"},
+            ),
+            False,
+        ),
     ],
 )
 def test_a_loop_whose_signatures_were_lost(messages: Any, on: bool) -> None:
