@@ -5,6 +5,8 @@ started here: identities resolve credentials, and discovery lists models, once t
 started.
 """
 
+import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +23,7 @@ from proxy.bedrock.credentials import Observer
 from proxy.bedrock.discovery import Discovery
 from proxy.bedrock.engine import Engines, open_engines
 from proxy.bedrock.failover import Circuits
-from proxy.bedrock.regions import AwsConfig, choose_region, endpoint
+from proxy.bedrock.regions import AwsConfig, choose_region, endpoint, known_geographies
 from proxy.bedrock.targets import Backup, Targets
 from proxy.catalog.entries import Options as CatalogOptions
 from proxy.errors import ProxyError
@@ -29,6 +31,10 @@ from proxy.metrics import Metrics
 from proxy.metrics.news import DiscoveryNews, credentials_news
 from proxy.settings import Settings, SettingsError
 
+logger = logging.getLogger(__name__)
+
+_GEOGRAPHY: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,4})?")
+"""The form of those there are, but for ``global``: a region or a capital is a slip."""
 _CLIENTS_LISTING: Final = 300.0
 """Seconds for which a client's own listing is kept at most: its key may be revoked meanwhile."""
 
@@ -118,6 +124,21 @@ def _backups(
     return identities, backups
 
 
+def _geographies(settings: Settings) -> tuple[str, ...] | None:
+    """The residency policy; ``None``: there is none. A prefix that is not known here may be newer
+    than this proxy: then it is logged, for it may be a slip as well. Raises ``SettingsError`` for
+    what can be no prefix."""
+    known = (*known_geographies(), "none")
+    told = f"known are {', '.join(known)}"
+    for one in settings.geographies:
+        if one in known:
+            continue
+        if not _GEOGRAPHY.fullmatch(one):
+            raise SettingsError(f"geographies: {one!r} is not the prefix of a profile; {told}")
+        logger.warning("geographies: %r is not a geography known to this proxy; %s", one, told)
+    return settings.geographies or None
+
+
 def client_keys(settings: Settings, account: Account) -> ClientKeys | None:
     if not settings.client_keys:
         return None
@@ -138,7 +159,7 @@ def _discovery(
             include_legacy=settings.include_legacy,
             default_context_window=settings.default_context_window,
             default_max_tokens=settings.default_max_tokens,
-            geographies=settings.geographies or None,
+            geographies=_geographies(settings),
             manual=settings.manual,
             aliases=MappingProxyType(dict(settings.aliases)),
             default_model=settings.default_model,

@@ -323,6 +323,19 @@ def test_the_policy_chooses_the_profile(east: Simulator) -> None:
     assert f"us.{SONNET}" not in listed
 
 
+@pytest.mark.parametrize(
+    ("policy", "told"), [("us,global", []), ("none", []), ("us,ue", ["ue"]), ("us-xy", ["us-xy"])]
+)
+def test_a_geography_that_is_not_known_is_told(
+    east: Simulator, caplog: pytest.LogCaptureFixture, policy: str, told: list[str]
+) -> None:
+    """It may be newer than this proxy, so that it is no error."""
+    with proxy(east, geographies=policy):
+        pass
+    said = [r.getMessage() for r in caplog.records if "geograph" in r.getMessage()]
+    assert [line.split("'")[1] for line in said] == told
+
+
 def test_suggestions_keep_the_geography(east: Simulator) -> None:
     with proxy(east, discover=True) as running:
         answer = ask(running, model="us.anthropic.claude-sonnet-4-5-20250929-v2:0")

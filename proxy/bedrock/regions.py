@@ -118,6 +118,11 @@ def geographies(region: str) -> tuple[str, ...]:
     return ()
 
 
+def known_geographies() -> tuple[str, ...]:
+    """Every geography prefix that is known here. AWS adds some without notice."""
+    return (*dict.fromkeys(one for _, prefixes in _GEOGRAPHIES for one in prefixes), "global")
+
+
 def read_config(environment: Mapping[str, str], profile: str | None = None) -> AwsConfig:
     """Region, endpoint variants and configured endpoints. Blocks on files (a ``Worker``'s call).
 

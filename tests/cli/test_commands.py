@@ -84,6 +84,16 @@ def test_a_wrong_setting_names_its_flag() -> None:
     assert "--grace: must be a number" in done.stderr
 
 
+@pytest.mark.parametrize("slip", ["eu-west-1", "EU", "us.", "europe"])
+def test_what_can_be_no_geography_is_refused(slip: str) -> None:
+    """It would forbid every profile, and say so in no word."""
+    done = run("serve", "--port", "0", **KEYS, BEDROCK_PROXY_GEOGRAPHIES=f"us,{slip}")
+    assert done.returncode == 2
+    assert f"geographies: '{slip}'" in done.stderr
+    assert "known are us-gov, us, ca, eu," in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_port_in_use_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run("serve", "--port", str(taken.getsockname()[1]), **KEYS)
