@@ -21,6 +21,7 @@ from proxy.catalog.families import (
 )
 from proxy.catalog.limits import CHAT_LIMITS, EMBEDDING_LIMITS
 from proxy.catalog.model import ALL_CHOICES, ALL_SAMPLING, Traits
+from proxy.catalog.repairs import find_repair
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 REFERENCE = SHARED / "reference" / "models.json"
@@ -346,6 +347,23 @@ def test_a_new_claude_is_sent_nothing_that_new_ones_refuse() -> None:
     assert not traits.prefill
     assert not traits.strict_tools
     assert traits.reasoning == "adaptive"
+
+
+def test_a_new_model_of_a_known_maker_is_taken_for_its_youngest_kind() -> None:
+    for name in ("amazon.nova-2-pro-v1:0", "amazon.nova-3-lite-v1:0"):
+        assert traits_for(name).reasoning == "nova"
+    assert traits_for("amazon.nova-pro-v1:0:300k").reasoning == "none"
+    for name in ("cohere.command-r-plus-v1:0", "cohere.command-a-v1:0"):
+        assert traits_for(name).tools
+    assert not traits_for("cohere.command-light-text-v14").tools
+    assert traits_for("moonshot.kimi-k9").id_marks
+
+
+def test_a_dial_that_a_new_model_lacks_is_learned() -> None:
+    said = "Malformed input request: #: extraneous key [reasoningConfig] is not permitted"
+    repair = find_repair(400, said, traits_for("amazon.nova-3-lite-v1:0"))
+    assert repair is not None
+    assert repair.changes == {"reasoning": "none"}
 
 
 def test_an_imported_model_is_told_by_its_architecture() -> None:
