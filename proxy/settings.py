@@ -32,7 +32,7 @@ from proxy.tables import (
     read_targets,
     snake,
 )
-from proxy.values import read_hosts, read_key, read_port, typed
+from proxy.values import read_host, read_hosts, read_key, read_port, typed
 
 DISCOVERY: Final = "models.bedrock_discovery"
 PREFIX: Final = "BEDROCK_PROXY_"
@@ -70,7 +70,9 @@ def _setting(
 class Settings:
     """What the operator decided. Durations are in seconds."""
 
-    host: str = _setting("127.0.0.1", "address to listen on")
+    host: str = _setting(
+        "127.0.0.1", "address to listen on; `::` is every one of IPv6 and IPv4", read=read_host
+    )
     port: int = _setting(8000, "port to listen on; 0 picks a free one", low=0, read=read_port)
     workers: int = _setting(1, "processes that share the port", low=1)
     api_key: str | None = _setting(None, "key that clients must send", secret=True, read=read_key)
@@ -98,7 +100,7 @@ class Settings:
         low=0,
         read=read_port,
     )
-    metrics_host: str = _setting("127.0.0.1", "address of the metrics port")
+    metrics_host: str = _setting("127.0.0.1", "address of the metrics port", read=read_host)
     metrics_key_label: bool = _setting(False, "also count requests and tokens by key name")
     tracing: bool = _setting(False, "send OpenTelemetry spans (needs the extra `otel`)")
     log_level: str = _setting(

@@ -42,6 +42,12 @@ def read_port(value: object) -> int:
     return number
 
 
+def read_host(value: object) -> str:
+    """A name or an address to listen on. An IPv6 address may stand in brackets, as in a URL."""
+    host = str(typed("str", value))
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
 def read_hosts(value: object) -> tuple[str, ...]:
     """Host names, each perhaps as ``*.`` and what it ends in."""
     for word in _words(value):

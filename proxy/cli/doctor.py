@@ -24,6 +24,7 @@ from proxy.bedrock.regions import AwsConfig, endpoint, read_config
 from proxy.cli.checkup import Checkup, Finding, credentials_finding
 from proxy.cli.options import setting_options, stop
 from proxy.cli.serve import refuse_open_door
+from proxy.cli.sockets import place, takes_both
 from proxy.parts import runtime_region
 from proxy.settings import Loaded, SettingsError, load
 
@@ -126,10 +127,10 @@ def _door(loaded: Loaded) -> list[Finding]:
 
 
 def _port(host: str, port: int) -> Finding:
-    where = f"{host}:{port}"
+    where = place(host, port)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.create_server((host, port), family=family, reuse_port=False):
+        with socket.create_server((host, port), family=family, dualstack_ipv6=takes_both(host)):
             return Finding("port", "ok", f"{where} is free")
     except OSError as fault:
         if _is_ours(host, port):
@@ -139,9 +140,9 @@ def _port(host: str, port: int) -> Finding:
 
 
 def _is_ours(host: str, port: int) -> bool:
-    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
-        answer = httpx.get(f"http://{reached}:{port}/readyz", timeout=2, trust_env=False)
+        answer = httpx.get(f"http://{place(reached, port)}/readyz", timeout=2, trust_env=False)
     except (httpx.TransportError, httpx.InvalidURL):
         return False
     return b'"credentials"' in answer.content

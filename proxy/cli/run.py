@@ -5,6 +5,7 @@ Shared by ``serve`` (and its workers) and ``demo``.
 
 import asyncio
 import gc
+import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
@@ -13,10 +14,10 @@ from proxy import logs
 from proxy.app import Service, build
 from proxy.bedrock.regions import AwsConfig
 from proxy.cli.options import say, stop
-from proxy.cli.sockets import Inherited, address, listen, raise_descriptor_limit
+from proxy.cli.sockets import Inherited, address, listen, place, raise_descriptor_limit, takes_both
 from proxy.metrics.workers import Link
 from proxy.server import MetricsListener, Server, configure
-from proxy.settings import Loaded, SettingsError
+from proxy.settings import Loaded, Settings, SettingsError
 from proxy.tasks import tell
 from proxy.tracing import ExtraMissing
 
@@ -68,7 +69,7 @@ def run(
             raise stop(on_absent)
         _be_thrifty()
         async with _open(side), _joined(link, service, server):
-            await server.serve(None if inherited is None else [inherited.listener])
+            await server.serve(_listeners(settings, inherited))
 
     with closing(stderr), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         try:
@@ -78,10 +79,19 @@ def run(
         except SystemExit as ended:
             if ended.code:
                 raise stop(
-                    f"{settings.host}:{settings.port} cannot be listened on; is it in use? "
+                    f"{place(settings.host, settings.port)} cannot be listened on; is it in use? "
                     "Choose another --port (0 picks a free one)."
                 ) from None
             raise
+
+
+def _listeners(settings: Settings, inherited: Inherited | None) -> list[socket.socket] | None:
+    """Our own listeners; ``None``: uvicorn makes them."""
+    if inherited is not None:
+        return [inherited.listener]
+    if takes_both(settings.host):
+        return [listen(settings.host, settings.port, "--port")]
+    return None
 
 
 def _be_thrifty() -> None:

@@ -72,6 +72,31 @@ def test_an_open_door_needs_a_key(flags: tuple[str, ...]) -> None:
     assert "--no-auth" in done.stderr
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("host", ["::", "[::]", "0::0"])
+def test_both_protocols_are_heard(host: str, workers: str) -> None:
+    flags = ("--host", host, "--no-auth", "--port", "0", "--workers", workers, "--no-memory")
+    with started("serve", *flags, **KEYS) as (_, url):
+        assert url.startswith("http://[::]:")
+        port = url.rsplit(":", 1)[1]
+        for one in ("127.0.0.1", "[::1]"):
+            wait_until(lambda at=f"http://{one}:{port}": alive(at), within=10)  # type: ignore[misc]
+        doctor = run("doctor", "--no-calls", "--host", host, "--port", port, "--no-auth", **KEYS)
+        assert f"a proxy is running on [{host.strip('[]')}]:{port}" in doctor.stdout
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_is_shown_in_brackets(host: str) -> None:
+    with started("serve", "--host", host, "--port", "0", **KEYS) as (_, url):
+        assert url.startswith("http://[::1]:")
+        assert alive(url)
+        port = url.rsplit(":", 1)[1]
+        taken = run("serve", "--host", host, "--port", port, **KEYS)
+        assert f"[::1]:{port} cannot be listened on" in taken.stderr
+
+
 def test_a_key_that_is_set_but_empty_is_no_key() -> None:
     done = run("serve", "--port", "0", **KEYS, BEDROCK_PROXY_API_KEY="")
     assert done.returncode == 2
