@@ -268,7 +268,7 @@ def _read_refusal(part: Mapping[str, Json], at: str, intake: Intake) -> list[Blo
 
 
 def _read_nothing(part: Mapping[str, Json], at: str, intake: Intake) -> list[Block]:
-    """Reasoning in an assistant's content: replayed, or dropped, by ``reasoning.py``."""
+    """Reasoning, replayed or dropped by ``reasoning.py``; tool blocks (``request_blocks.py``)."""
     return []
 
 
@@ -381,12 +381,13 @@ _USER: Final[Mapping[str, Reader]] = MappingProxyType(
         "audio_url": _read_audio_url,
         "guarded_text": _read_guarded,
         "refusal": _read_refusal,
+        "tool_result": _read_nothing,
     }
 )
 _SYSTEM: Final[Mapping[str, Reader]] = MappingProxyType({**_WORDS, "guarded_text": _read_guarded})
 _ASSISTANT: Final[Mapping[str, Reader]] = MappingProxyType(
     {"text": _read_plain, "output_text": _read_plain, "refusal": _read_refusal}
-    | dict.fromkeys(sorted(_REASONING), _read_nothing)
+    | dict.fromkeys((*sorted(_REASONING), "tool_use"), _read_nothing)
 )
 _RESULT: Final[Mapping[str, Reader]] = MappingProxyType(
     {

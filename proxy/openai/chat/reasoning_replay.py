@@ -146,13 +146,14 @@ def _among_parts(parts: Sequence[Json]) -> Replay:
     """Anthropic's content: thinking stands among the text where it was."""
     blocks: list[Block] = []
     places: list[Place] = []
-    length = 0
+    length = calls = 0
     for part in parts:
         if isinstance(part, Mapping):
             text = part.get("text")
             length += len(text) if isinstance(text, str) else 0
+            calls += part.get("type") == "tool_use"
             blocks += _from_thinking(part)
-            places += [Place(length, 0)] * (len(blocks) - len(places))
+            places += [Place(length, calls)] * (len(blocks) - len(places))
     return Replay(blocks, places, length)
 
 

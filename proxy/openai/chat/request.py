@@ -6,9 +6,10 @@ fields are ignored (SDK and framework noise), wrong types are 400s whose ``param
 every level). Source: OpenAI API reference, *Create chat completion*; the extensions are those of
 Bedrock gateways and of Bedrock's own OpenAI-shaped endpoint.
 
-The pieces: ``request_shape`` (the value), ``request_messages``, ``request_tools``,
-``request_wishes`` (reasoning, caching) and ``request_native`` (Bedrock's own members and headers);
-the typed reads are ``openai/request_checks``, which all dialects share.
+The pieces: ``request_shape`` (the value), ``request_messages``, ``request_blocks`` (Anthropic's
+tool blocks), ``request_tools``, ``request_wishes`` (reasoning, caching) and ``request_native``
+(Bedrock's own members and headers); the typed reads are ``openai/request_checks``, which all
+dialects share.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from proxy.converse.types import Json
 from proxy.errors import unsupported
+from proxy.openai.chat.request_blocks import with_tool_blocks
 from proxy.openai.chat.request_extra import unfold
 from proxy.openai.chat.request_messages import check_messages
 from proxy.openai.chat.request_native import read_guard_tag, read_native
@@ -95,7 +97,7 @@ def parse_request(
     _refuse_unanswerable(fields)
     return ChatRequest(
         model=read_model(fields, MAX_MODEL),
-        messages=check_messages(fields),
+        messages=with_tool_blocks(check_messages(fields)),
         stream=bool(read_boolean(fields, "stream")),
         include_usage=_include_usage(fields),
         **_max_tokens(fields),

@@ -64,7 +64,7 @@ def _check_message(message: Json, at: str) -> None:
     if role not in ROLES:
         words = ", ".join(sorted(ROLES))
         raise bad_value(f"{at}.role", f"supported values are: {words}.")
-    _check_content(message, role, at)
+    check_content(message, role, at)
     if role == "tool":
         require_text(message, "tool_call_id", at, MAX_ID)
     elif role == "function":
@@ -75,7 +75,8 @@ def _check_message(message: Json, at: str) -> None:
         read_text(message, "name", at)
 
 
-def _check_content(message: Mapping[str, Json], role: str, at: str) -> None:
+def check_content(message: Mapping[str, Json], role: str, at: str) -> None:
+    """The kind of ``content`` at ``at``; what a part means is judged where it is translated."""
     content = message.get("content")
     if content is None:
         if role not in _NULL_CONTENT:
