@@ -178,13 +178,23 @@ class _Cleaner:
             self._note("dropped", "This model's schemas take no look-around in a pattern.")
         elif key == "$ref" and not isinstance(value, str):
             self._note("dropped", "A reference in the schema is not a string.")
-        elif key == "type" and not _is_type(value):
-            self._note("dropped", "The schema names a type that JSON does not have.")
+        elif key == "type":
+            self._type(out, value)
         elif key == "required":
-            if isinstance(value, list):  # a boolean is draft 3's, see _modern
+            if isinstance(value, list):
                 out[key] = [name for name in value if isinstance(name, str)]
+            elif not isinstance(value, bool):  # that is draft 3's, see _modern
+                self._note("dropped", "What a schema requires is not a list of names.")
         else:
             out[key] = value
+
+    def _type(self, out: Schema, value: Json) -> None:
+        """Gemini's schemas name types in capitals."""
+        kinds = [one.lower() if isinstance(one, str) else one for one in _listed(value)]
+        if _is_type(kinds):
+            out["type"] = kinds if isinstance(value, list) else kinds[0]
+        else:
+            self._note("dropped", "The schema names a type that JSON does not have.")
 
     def _unreadable(self, pattern: Json) -> bool:
         if self._traits.schema_lookaround or not isinstance(pattern, str):
@@ -238,6 +248,10 @@ def _modern(schema: Schema, before: Mapping[str, Json]) -> Schema:
             if flag and bound in schema:
                 schema[exclusive] = schema.pop(bound)
     return schema
+
+
+def _listed(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else [value]
 
 
 def _is_type(value: Json) -> bool:

@@ -152,6 +152,18 @@ REPAIRS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
         ["tools.parameters:merged"],
     ),
     (
+        "types in capitals",
+        {"type": "OBJECT", "properties": {"a": {"type": "STRING"}, "b": {"type": ["Null", "TEN"]}}},
+        {"type": "object", "properties": {"a": {"type": "string"}, "b": {}}},
+        ["tools.parameters:dropped"],
+    ),
+    (
+        "required in a way that says nothing",
+        {"type": "object", "properties": {"a": {"required": "yes"}}, "required": "a"},
+        {"type": "object", "properties": {"a": {}}},
+        ["tools.parameters:dropped"],
+    ),
+    (
         "property names that Claude refuses",
         {
             "type": "object",
