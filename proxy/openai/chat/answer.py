@@ -161,8 +161,10 @@ class Answer(ABC):
                     self._waiting.append(("contentBlockStart", dict(body)))
             elif member in _ATTACHED:
                 self._attachments[index] = Attachment(member, start.get("format") or "")
-            elif member != "toolResult":  # a server tool's: not for the client
+            elif (reader := _DELTAS.get(member)) is None:
                 raise no_place(member)
+            elif start:  # redacted reasoning, as other gateways meet it
+                reader(self, index, start)
 
     def _delta_event(self, body: Mapping[str, Json]) -> None:
         index = body["contentBlockIndex"]
@@ -253,7 +255,7 @@ class Answer(ABC):
     def _start_call(self, index: int, use: Mapping[str, Json]) -> None:
         """Which of four things a call is: the answer's content, the client's, withheld, or none of
         its business. ``type`` is judged by its value: ordinary calls carry ``tool_use``."""
-        plan, name = self.plan, use["name"]
+        plan, name, given_id = self.plan, _text(use["name"]), _text(use["toolUseId"])
         self._calls[index] = _SKIPPED
         if use.get("type") == "server_tool_use" or self._prose.stopped or self._answered:
             return
@@ -274,7 +276,7 @@ class Answer(ABC):
         ordinal = len(self.call_ids)
         self._calls[index] = ordinal
         self._unfilled.add(ordinal)
-        self.call_ids.append(client_id(use["toolUseId"]))
+        self.call_ids.append(client_id(given_id))
         self.content = True
         client_name = plan.tool_names.get(name, name)
         self.thoughts.called(self.call_ids[-1], client_name)
@@ -304,7 +306,7 @@ class Answer(ABC):
     # The end
 
     def _message_stop_event(self, body: Mapping[str, Json]) -> None:
-        reason = body["stopReason"]
+        reason = _text(body["stopReason"])
         self.fields = body.get("additionalModelResponseFields")
         if reason in MALFORMED and self._prose.stopped is None:
             raise malformed(reason)
@@ -354,6 +356,12 @@ class Answer(ABC):
         self.metadata = body
         self.usage = account(body.get("usage"), self.fields, body.get("serviceTier"))
         self.put_metadata()
+
+
+def _text(value: Json) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
 
 
 def _server_result(_answer: Answer, _index: int, _value: Json) -> None:

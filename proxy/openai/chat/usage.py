@@ -12,9 +12,13 @@ Sources: Bedrock API reference, *TokenUsage*; OpenAI API reference, *Completion 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NotRequired, cast
+from typing import Final, NotRequired, cast
 
 from proxy.converse.types import Json, Usage
+
+_MOST: Final = 2**53 - 1
+"""No count of tokens is larger; what clients read as a double, and JSON writers as 64 bits, still
+holds the sums of several."""
 
 
 class Account(Usage):
@@ -149,6 +153,6 @@ def _reasoning(fields: Json) -> int | None:
 def _count(counts: Mapping[str, Json], *names: str) -> int | None:
     for name in names:
         value = counts.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST:
             return value
     return None

@@ -126,6 +126,48 @@ def test_an_event_of_an_unknown_shape_is_a_typed_error(body: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
+    "event",
+    [
+        ("contentBlockStart", {"toolUse": {"toolUseId": "t1", "name": None}}),
+        ("contentBlockStart", {"toolUse": {"toolUseId": "t1", "name": 5}}),
+        ("contentBlockStart", {"toolUse": {"toolUseId": ["t1"], "name": "f"}}),
+        ("contentBlockStart", {"text": {"text": "Hi"}}),
+        ("messageStop", None),
+        ("messageStop", 3),
+    ],
+)
+def test_a_name_an_id_and_a_reason_are_text(event: tuple[str, Any]) -> None:
+    """Without a schema's tool there is none whose name could be ``null``: it is no answer of it."""
+    kind, value = event
+    body = {"stopReason": value} if kind == STOP[0] else {"contentBlockIndex": 0, "start": value}
+    events = [START, (kind, body), STOP]
+    with pytest.raises(ProxyError) as streamed:
+        ChatEncoder(asked(), STAMP, 0).encode(events)
+    with pytest.raises(ProxyError) as whole:
+        collected(events)
+    assert streamed.value.status == whole.value.status == 502
+    assert streamed.value.code == whole.value.code == "upstream_protocol_error"
+
+
+def test_a_start_is_read_as_its_kind_of_delta() -> None:
+    """Made: recorded starts are those of calls and server tools. Others say nothing, or what they
+    say counts."""
+
+    def begins(index: int, start: Any) -> Event:
+        return ("contentBlockStart", {"contentBlockIndex": index, "start": start})
+
+    collector = ChatCollector(asked(family="claude"), STAMP, 0)
+    redacted = begins(0, {"reasoningContent": {"redactedContent": "QQ=="}})
+    quiet = (begins(1, start) for start in ({"text": {}}, {"text": None}, {"reasoningContent": {}}))
+    collector.add([START, redacted, *quiet, text("A", 1), STOP])
+    message = collector.choice()["message"]
+    assert message["content"] == "A"
+    (entry,) = message["reasoning_details"]
+    _, told = unpack(entry["data"]) or ("", Replay())
+    assert told.blocks == [{"reasoningContent": {"redactedContent": "QQ=="}}]
+
+
+@pytest.mark.parametrize(
     "delta",
     [
         {"text": ["Hi"]},

@@ -38,6 +38,8 @@ from proxy.openai.chat.usage import account, prompt_tokens, service_tier, usage_
         ({"inputTokens": 4, "totalTokens": 9}, 4, 5),
         ({"outputTokens": 50}, 0, 50),
         ({"inputTokens": "3", "outputTokens": True, "totalTokens": -1, "x": None}, None, None),
+        ({"inputTokens": 2**64, "outputTokens": 2**53, "totalTokens": 10**400}, None, None),
+        ({"inputTokens": 2**53 - 1, "outputTokens": 2}, 2**53 - 1, 2),
         ({}, None, None),
         (None, None, None),
         ([], None, None),
