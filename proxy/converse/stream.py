@@ -50,7 +50,8 @@ class ConverseStream:
     """One answer as it arrives. ``max_payload`` bounds one event's JSON, in bytes.
 
     ``failure`` is set once and stays; ``stopped`` says that ``messageStop`` came; ``ended`` that
-    ``metadata`` came after it, and then nothing else belongs to the answer.
+    ``metadata`` came after it: then nothing else belongs to the answer, and what follows is not
+    looked at, whether it came in the same read or would come in the next one.
     """
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
@@ -62,7 +63,7 @@ class ConverseStream:
 
     def receive(self, data: bytes) -> list[Event]:
         """The events completed by ``data``. Look at ``failure`` after every call."""
-        if self.failure is not None:
+        if self.failure is not None or self.ended:
             return []
         messages, fault = self._decoder.feed(data)
         events: list[Event] = []
@@ -79,13 +80,16 @@ class ConverseStream:
             if event is None:
                 return events
             events.append(event)
+            if self.ended:
+                return events
         if fault is not None:
             self.failure = _corrupt(fault)
         return events
 
     def close(self) -> ProxyError | None:
         """The upstream's bytes have ended: the failure it ends with, or ``None`` if it is whole."""
-        if self.failure is None and (self._decoder.pending or not self.stopped):
+        whole = self.ended or (self.stopped and not self._decoder.pending)
+        if self.failure is None and not whole:
             self.failure = ProxyError(
                 502,
                 "Bedrock's answer ended before it was complete.",

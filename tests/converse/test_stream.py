@@ -132,7 +132,7 @@ def test_flags_follow_the_events() -> None:
         assert stream.failure is None
 
 
-@pytest.mark.parametrize("position", range(len(FRAMES) + 1))
+@pytest.mark.parametrize("position", range(len(FRAMES)))
 def test_unknown_event_types_are_passed_on(position: int) -> None:
     data = b"".join((*FRAMES[:position], event("novelty", {"a": 1}), *FRAMES[position:]))
     events, _, failure = read(data)
@@ -206,7 +206,7 @@ def test_close_keeps_an_earlier_failure() -> None:
 
 
 @pytest.mark.parametrize(("name", "status", "code"), EXCEPTIONS)
-@pytest.mark.parametrize("position", range(len(FRAMES) + 1))
+@pytest.mark.parametrize("position", range(len(FRAMES)))
 def test_each_exception_at_each_position(name: str, status: int, code: str, position: int) -> None:
     """Events before it, in the same read, are delivered; none after it."""
     data = b"".join((*FRAMES[:position], exception(name, {"message": "m"}), *FRAMES[position:]))
@@ -276,7 +276,7 @@ def test_context_overflow_as_an_exception_message() -> None:
         ({}, 500, "Bedrock reported an error."),
     ],
 )
-@pytest.mark.parametrize("position", [0, 3, STOP, len(FRAMES)])
+@pytest.mark.parametrize("position", [0, 3, STOP, STOP + 1])
 def test_error_message(headers: dict[str, str], status: int, text: str, position: int) -> None:
     error = frame({":message-type": "error", **headers})
     events, _, failure = read(b"".join(FRAMES[:position]) + error)
@@ -330,12 +330,31 @@ def test_payload_that_is_no_object(kind: str, payload: bytes) -> None:
 @pytest.mark.parametrize("position", range(STOP + 1))
 def test_content_after_the_end_of_the_message(position: int) -> None:
     kind = STEPS[position][0]
-    for before in (FRAMES[: STOP + 1], FRAMES):
-        events, _, failure = read(b"".join((*before, FRAMES[position])))
-        assert len(events) == len(before)
-        assert failure is not None
-        assert failure.code == "upstream_protocol_error"
-        assert kind in failure.message
+    events, _, failure = read(b"".join((*FRAMES[: STOP + 1], FRAMES[position])))
+    assert len(events) == STOP + 1
+    assert failure is not None
+    assert failure.code == "upstream_protocol_error"
+    assert kind in failure.message
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        exception("throttlingException", {"message": "m"}),
+        event("metadata", {"usage": {"inputTokens": 9, "outputTokens": 9}}),
+        event("novelty", {"a": 1}),
+        FRAMES[1],
+        b"garbage that is no frame",
+        FRAMES[1][:-3],
+    ],
+)
+def test_what_follows_a_whole_answer_is_not_looked_at(more: bytes) -> None:
+    """Whoever reads stops here, so it must not matter whether it came in the same read."""
+    for pieces in ((WHOLE + more,), (WHOLE, more), (WHOLE[:-1], WHOLE[-1:] + more)):
+        stream = ConverseStream()
+        events = [event for piece in pieces for event in stream.receive(piece)]
+        assert events == list(STEPS)
+        assert stream.close() is None
 
 
 # ---- corrupt ----------------------------------------------------------------------------------
