@@ -135,7 +135,10 @@ ARCHITECTURES: Final[tuple[tuple[str, Traits], ...]] = (
 )
 """(prefix of an imported model's ``modelArchitecture``, letters and digits only; traits). ``?``"""
 
-_GEO: Final = re.compile(rf"^(?:{'|'.join(sorted(GEO_PREFIXES, key=len, reverse=True))})\.")
+_KNOWN_GEO: Final = "|".join(sorted(GEO_PREFIXES, key=len, reverse=True))
+_MAKERS: Final = "|".join(sorted({prefix.partition(".")[0] for prefix, _ in FAMILIES}))
+_GEO: Final = re.compile(rf"(?:{_KNOWN_GEO})\.|[a-z]{{2,6}}(?:-[a-z]{{2,6}})?\.(?=(?:{_MAKERS})\.)")
+"""A geography's prefix; of one that is not known yet, in front of a known maker's name."""
 _SIZE: Final = re.compile(r":(?:\d+k|mm)$")
 _VERSION: Final = re.compile(r"-(?:v\d+(?::\d+)?|\d+:\d+)$")
 _NAMING: Final = frozenset({"foundation-model", "inference-profile", "custom-model"})
@@ -177,7 +180,8 @@ def foundation_of(model_id: str) -> str:
         if kind not in _NAMING:
             return ""
         model_id = rest.split("/", 1)[0]
-    return _GEO.sub("", model_id)
+    geography = _GEO.match(model_id)
+    return model_id if geography is None else model_id[geography.end() :]
 
 
 def bare(model_id: str) -> str:

@@ -237,7 +237,7 @@ def test_own_region_comes_before_better_geographies_elsewhere() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        f"us.{SONNET}", f"global.{SONNET}", f"jp.{OPUS_5}", f"bedrock/us.{SONNET}",
+        f"us.{SONNET}", f"global.{SONNET}", f"jp.{OPUS_5}", f"uk.{OPUS_5}", f"bedrock/us.{SONNET}",
         f"{ACCOUNT}:inference-profile/us.{SONNET}", "aliased",
         f"{ACCOUNT}:application-inference-profile/anywhere",
     ],
