@@ -61,9 +61,13 @@ class ConverseStream:
         self.stopped = False
         self.ended = False
 
+    @property
+    def _over(self) -> bool:
+        return self.ended or self.failure is not None
+
     def receive(self, data: bytes) -> list[Event]:
         """The events completed by ``data``. Look at ``failure`` after every call."""
-        if self.failure is not None or self.ended:
+        if self._over:
             return []
         messages, fault = self._decoder.feed(data)
         events: list[Event] = []
@@ -77,10 +81,9 @@ class ConverseStream:
                     events.append(("contentBlockDelta", body))
                     continue
             event = self._event(headers, payload)
-            if event is None:
-                return events
-            events.append(event)
-            if self.ended:
+            if event is not None:
+                events.append(event)
+            if self._over:
                 return events
         if fault is not None:
             self.failure = _corrupt(fault)
