@@ -61,13 +61,9 @@ class ConverseStream:
         self.stopped = False
         self.ended = False
 
-    @property
-    def _over(self) -> bool:
-        return self.ended or self.failure is not None
-
     def receive(self, data: bytes) -> list[Event]:
         """The events completed by ``data``. Look at ``failure`` after every call."""
-        if self._over:
+        if self._is_over():
             return []
         messages, fault = self._decoder.feed(data)
         events: list[Event] = []
@@ -83,7 +79,7 @@ class ConverseStream:
             event = self._event(headers, payload)
             if event is not None:
                 events.append(event)
-            if self._over:
+            if self._is_over():
                 return events
         if fault is not None:
             self.failure = _corrupt(fault)
@@ -100,6 +96,9 @@ class ConverseStream:
                 retry="transient",
             )
         return self.failure
+
+    def _is_over(self) -> bool:
+        return self.ended or self.failure is not None
 
     def _event(self, headers: Mapping[str, str], payload: bytes) -> Event | None:
         """The message's meaning, or ``None`` with ``failure`` set."""
