@@ -10,6 +10,7 @@ can be retried for free: a connection that ended before it answered anything.
 Source: HTTPX docs, *Transports*; Bedrock endpoints speak HTTP/1.1 with keep-alive.
 """
 
+import asyncio
 import errno
 import socket
 import ssl
@@ -212,6 +213,24 @@ async def read_whole(reply: Reply, limit: int) -> bytes:
                 raise too_large(limit)
     except httpx.TransportError as fault:
         raise after_answer(fault) from fault.with_traceback(None)
+    finally:
+        await reply.aclose()
+    return b"".join(parts)
+
+
+async def read_words(reply: Reply, limit: int, within: float) -> bytes:
+    """The body of a refusal, as far as it comes: at most ``limit`` bytes of it, for ``within``
+    seconds. Closes the reply. Its head has said what matters, so no failure may take its place
+    (whoever refuses a request early often resets the connection)."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(within):
+            while size < limit and (part := await reply.read()):
+                parts.append(part)
+                size += len(part)
+    except (TimeoutError, httpx.TransportError):
+        pass
     finally:
         await reply.aclose()
     return b"".join(parts)

@@ -33,6 +33,7 @@ from proxy.bedrock.transport import (
     SignedTransport,
     headers_of,
     read_whole,
+    read_words,
 )
 from proxy.converse.exceptions import from_response, protocol_fault
 from proxy.converse.native import native
@@ -47,6 +48,8 @@ from proxy.metrics.registry import Calls
 MOST_CALLS: Final = 4
 _KEPT_URLS: Final = 512
 _ERROR_LIMIT: Final = 1_000_000
+_ERROR_WAIT: Final = 5.0
+"""Seconds that the words of a refusal are given behind its head."""
 _ANSWER_LIMIT: Final = 32_000_000
 
 
@@ -271,7 +274,8 @@ class Upstream:
         headers = headers_of(reply)
         upstream_id = headers.get("x-amzn-requestid")
         if reply.status != 200:
-            error = from_response(reply.status, headers, await read_whole(reply, _ERROR_LIMIT))
+            words = await read_words(reply, _ERROR_LIMIT, _ERROR_WAIT)
+            error = from_response(reply.status, headers, words)
             error.server_date = headers.get("date")
             raise error if call.authorizer is None else _about_client(error)
         kind = headers.get("content-type", "").split(";")[0].strip().lower()

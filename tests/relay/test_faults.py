@@ -152,6 +152,10 @@ def test_what_comes_before_a_fault_is_delivered(proxy: Running, upstream: RawUps
          429, "rate_limit_exceeded"),
         (b"HTTP/1.1 503 X\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<secret-lb/>.",
          503, "service_unavailable"),
+        (json_answer("429 X", b'{"message":"m"}', b"retry-after: 30")[:-9],
+         429, "rate_limit_exceeded"),
+        (json_answer("413 X", b'{"message":"m"}')[:-9], 413, "request_too_large"),
+        (json_answer("400 X", b'{"message":"' + b"m" * 2_000_000 + b'"}'), 400, "invalid_value"),
     ],
 )  # fmt: skip
 def test_refusals_before_the_first_event_are_statuses(
