@@ -31,6 +31,8 @@ from proxy.tasks import tell
 Refused = Callable[[ProxyError], None]
 """Called with the error of a request that is refused here, before it reaches the app."""
 
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted."""
 HEAD_SECONDS: Final = 15.0
 HEAD_BYTES: Final = 64 * 1024
 PIPELINED: Final = 64
@@ -384,7 +386,7 @@ def configure(
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here depends on who the peer says it is
-        backlog=2048,
+        backlog=BACKLOG,
         timeout_keep_alive=int(idle_timeout),
         # The drain ends every answer itself; this is only a safety net.
         timeout_graceful_shutdown=int(drain_timeout) + 8,

@@ -22,6 +22,7 @@ from proxy import logs
 from proxy.cli.options import say, stop
 from proxy.cli.sockets import address, listen
 from proxy.metrics.workers import Gathering
+from proxy.server import BACKLOG
 from proxy.settings import Settings
 
 _PAUSE = 0.5
@@ -33,6 +34,7 @@ _SHORT = 3.0
 def supervise(settings: Settings) -> None:
     """Run ``settings.workers`` workers until a signal; returns when all have left."""
     listener = listen(settings.host, settings.port, "--port")
+    listener.listen(BACKLOG)  # who calls before the first worker is there waits for it
     metrics = None
     if settings.metrics_port is not None:
         metrics = listen(settings.metrics_host, settings.metrics_port, "--metrics-port")

@@ -278,6 +278,12 @@ def test_workers_share_a_port_and_are_replaced() -> None:
         assert parent.returncode in (0, 143)
 
 
+def test_who_calls_before_the_first_worker_is_there_is_answered() -> None:
+    """The line that tells the URL comes first."""
+    with started("serve", "--port", "0", "--workers", "2", "--no-memory", **KEYS) as (_, url):
+        assert httpx.get(f"{url}/healthz", timeout=20).status_code == 200
+
+
 def test_nobody_waits_for_workers_that_are_leaving() -> None:
     """A call that comes while they drain is refused at once, so that a balancer goes elsewhere."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
