@@ -177,13 +177,13 @@ def _plain(text: str) -> str:
 
 def _traced(fault: BaseException) -> str:
     """Where an exception came from, and from which others; with its message only at ``debug``."""
-    found = traceback.TracebackException.from_exception(fault)
     if logger.isEnabledFor(logging.DEBUG):
-        return "".join(found.format()).rstrip()
+        return "".join(traceback.format_exception(fault)).rstrip()
     parts: list[str] = []
-    one: traceback.TracebackException | None = found
-    while one is not None:
-        name = getattr(one.exc_type, "__qualname__", "exception")
-        parts.append("".join(one.stack.format()) + name)
+    seen: set[int] = set()
+    one: BaseException | None = fault
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        parts.append("".join(traceback.format_tb(one.__traceback__)) + type(one).__qualname__)
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     return "\n".join(reversed(parts))

@@ -76,6 +76,7 @@ def test_who_else_listens_gets_a_record(
 ) -> None:
     """And the line is the same as without."""
     monkeypatch.setattr("time.time", lambda: 1_790_000_000.25)
+    monkeypatch.setattr("time.time_ns", lambda: 1_790_000_000_250_000_000)  # a record's, from 3.13
     stream = logged("info", style)
     logs.request_line(record(), "my-alias", MODEL)
     heard: list[logging.LogRecord] = []
@@ -201,6 +202,15 @@ def test_an_exceptions_message_is_shown_at_debug_only(logged: Any) -> None:
         assert "ValueError" in told
         assert "KeyError" in told
         assert "test_logs.py" in told
+
+
+def test_a_ring_of_exceptions_has_an_end(logged: Any) -> None:
+    stream = logged("info", "json")
+    first, second = ValueError(PROMPT), KeyError(PROMPT)
+    first.__cause__, second.__cause__ = second, first
+    logs.logger.error("unforeseen", exc_info=first)
+    [line] = lines(stream)
+    assert line["exception"] == "KeyError\nValueError"
 
 
 def test_what_libraries_warn_of_comes_in_the_same_form(logged: Any) -> None:
