@@ -22,6 +22,15 @@ def tell(task: asyncio.Task[None]) -> None:
         logger.error("the task %s ended unexpectedly", task.get_name(), exc_info=fault)
 
 
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel ``task`` and wait until it has ended. A cancellation can be lost: when a child of
+    ``asyncio.gather`` fails at the same moment, its exception is raised instead. So it is repeated.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.2)
+
+
 def settle(
     loop: asyncio.AbstractEventLoop,
     future: asyncio.Future[Any],

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from proxy.server import Server
-from proxy.tasks import settle, tell
+from proxy.tasks import cancel, settle, tell
 
 pytestmark = pytest.mark.anyio
 
@@ -19,6 +19,33 @@ async def watched(work) -> asyncio.Task[None]:
     task.add_done_callback(tell)
     await asyncio.wait({task})
     return task
+
+
+async def test_a_lost_cancellation_is_repeated() -> None:
+    """As ``asyncio.gather`` loses one when a child fails instead of being cancelled."""
+    lost = asyncio.Event()
+
+    async def child() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+
+    async def work() -> None:
+        while True:
+            try:
+                await asyncio.gather(child(), child())
+            except ConnectionError:
+                lost.set()
+                await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await cancel(task)
+    assert lost.is_set()
+    assert task.cancelled()
 
 
 async def test_a_fault_is_told_once(caplog) -> None:

@@ -26,7 +26,7 @@ from proxy.access.shared_wire import Answer, Ending, Scope, Seen, refusal
 from proxy.access.tenant import Allowance
 from proxy.errors import ProxyError
 from proxy.logs import logger
-from proxy.tasks import tell
+from proxy.tasks import cancel, tell
 
 LEASE_SECONDS: Final = 30.0
 RENEW_SECONDS: Final = 2.0
@@ -135,8 +135,7 @@ class SharedLimiter:
     async def close(self) -> None:
         """Report what has ended, for at most a second, and disconnect."""
         if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.wait({self._tending})
+            await cancel(self._tending)
             self._tending = None
         with suppress(*self._faults):
             async with asyncio.timeout(1.0), self._order:
