@@ -108,7 +108,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 # Bedrock's refusals that no translation could avoid: the model cannot do what was asked.
 RIGHTLY = (
-    "takes no tools",
+    "does not support tools",
     "support tool use",
     "support the image content block",
     "support image",
