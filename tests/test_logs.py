@@ -75,8 +75,8 @@ def test_who_else_listens_gets_a_record(
     logged: Any, style: str, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the line is the same as without."""
-    monkeypatch.setattr("time.time", lambda: 1_790_000_000.25)
-    monkeypatch.setattr("time.time_ns", lambda: 1_790_000_000_250_000_000)  # a record's, from 3.13
+    monkeypatch.setattr("time.time", lambda: 1_790_000_000.2505)
+    monkeypatch.setattr("time.time_ns", lambda: 1_790_000_000_250_500_000)  # a record's, from 3.13
     stream = logged("info", style)
     logs.request_line(record(), "my-alias", MODEL)
     heard: list[logging.LogRecord] = []
