@@ -14,6 +14,7 @@ from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 PRICES: Final = ("input", "output", "cache_read", "cache_write")
 """What a manual model's ``cost`` may name; USD per million tokens."""
@@ -162,7 +163,12 @@ def read_role(value: object) -> str:
 def read_endpoint(value: object) -> str:
     """An http(s) URL without a trailing slash."""
     text = value.strip().rstrip("/") if isinstance(value, str) else ""
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+    try:
+        whole = re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text) and urlsplit(text)
+        known = whole and whole.hostname and whole.port != 0
+    except ValueError:  # a bracket without its other, a port that is none
+        known = None
+    if not known:
         raise ValueError("must be an http(s) URL, as https://host or https://host/path")
     return text
 

@@ -118,6 +118,9 @@ def test_the_same_in_variables() -> None:
         ('client_keys = true\napi_key = "k"', "exclude each other"),
         ('region = "us east 1"', "is not an AWS region"),
         ('runtime_endpoint = "https://u:p@host"', "must be an http(s) URL"),
+        ('runtime_endpoint = "http://[::1"', "must be an http(s) URL"),
+        ('runtime_endpoint = "http://host:99999"', "must be an http(s) URL"),
+        ('control_endpoint = "http://host:http"', "must be an http(s) URL"),
     ],
 )
 def test_faults_name_the_key(tmp_path: Path, text: str, says: str) -> None:
